@@ -1,0 +1,39 @@
+//! Every bound of the core, and what happens at it.
+
+/// Bounds on what one instance may hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Largest payload, in bytes, of a start, signal, step result, child result or outgoing record.
+    ///
+    /// Over it: a start or signal goes to the dead-letter topic (SAKIA-D06); a step's result becomes a permanent
+    /// failure of that step; an outgoing record parks its instance (SAKIA-P06). The lane goes on in every case.
+    pub payload_bytes: usize,
+    /// Signals that may wait in one instance. Over it a signal goes to the dead-letter topic (SAKIA-D07).
+    pub mailbox_len: usize,
+    /// Operations that one instance may have open at once. Over it the instance parks (SAKIA-P08).
+    pub open_ops: usize,
+    /// Turns in one history. Over it the instance parks (SAKIA-P05).
+    pub turns: u32,
+    /// Others that may wait for the result of one instance. Over it the one that waited longest is dropped: its
+    /// client asks again when its own deadline passes; parents are never dropped.
+    pub waiters: usize,
+    /// Entries of the summary that an ended instance keeps of its history; later ones are counted, not kept.
+    pub digest_len: usize,
+    /// Inputs that one command or fact may cause on its own lane (children and signals that stay in memory). Over it
+    /// the rest goes through the commands topic like traffic for another lane.
+    pub cascade_len: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            payload_bytes: 1024 * 1024 - 64 * 1024,
+            mailbox_len: 1_000,
+            open_ops: 10_000,
+            turns: 100_000,
+            waiters: 64,
+            digest_len: 200,
+            cascade_len: 10_000,
+        }
+    }
+}

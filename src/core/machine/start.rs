@@ -1,0 +1,67 @@
+//! Start: an id names one instance, however often its start is sent.
+
+use super::{Work, await_result, turn};
+use crate::core::error::{Failure, RejectCode};
+use crate::core::history::TurnInput;
+use crate::core::ids::InstanceKey;
+use crate::core::input::{Command, CommandAsk, Waiter};
+use crate::core::state::Instance;
+use bytes::Bytes;
+
+pub(super) fn apply(work: &mut Work<'_>, key: InstanceKey, input: Bytes, waiter: Option<Waiter>) {
+    if work.load(&key).is_some() {
+        if let Some(waiter) = waiter {
+            await_result::apply(work, &key, waiter);
+        }
+        return;
+    }
+    if let Some((code, message)) = refusal(work, &key, &input) {
+        return refuse(work, waiter, code, message);
+    }
+    let mut instance = Instance::new(work.now, waiter);
+    turn::deliver(work, &key, &mut instance, TurnInput::Start(input));
+    work.save(&key, instance);
+}
+
+fn refusal(work: &Work<'_>, key: &InstanceKey, input: &Bytes) -> Option<(RejectCode, String)> {
+    if !work.executor.knows(&key.workflow) {
+        let message = format!(
+            "start of {key}: this program has no workflow \"{}\"; register it with app.workflow(…), or correct the \
+             header sakia-workflow and send the record again",
+            key.workflow
+        );
+        return Some((RejectCode::UnknownWorkflow, message));
+    }
+    if input.len() > work.limits.payload_bytes {
+        let message = format!(
+            "start of {key}: its payload of {} bytes is over the limit of {}; keep large data elsewhere and send a \
+             reference",
+            input.len(),
+            work.limits.payload_bytes
+        );
+        return Some((RejectCode::PayloadTooLarge, message));
+    }
+    let error = work.executor.check_start(&key.workflow, input).err()?;
+    let message = format!("start of {key}: its payload cannot be read: {error}; correct it and send it again");
+    Some((RejectCode::Undecodable, message))
+}
+
+/// A parent hears of the refusal as the failure of its call; anything else goes to the dead-letter topic.
+fn refuse(work: &mut Work<'_>, waiter: Option<Waiter>, code: RejectCode, message: String) {
+    match waiter {
+        Some(Waiter::Parent(link)) => work.route(Command {
+            to: link.parent,
+            ask: CommandAsk::ChildEnded {
+                run: link.run,
+                op: link.op,
+                outcome: Err(Failure::permanent(format!("{}: {message}", code.code()))),
+            },
+        }),
+        Some(Waiter::Client(to)) => {
+            let failure = Failure::permanent(format!("{}: {message}", code.code()));
+            work.reply(Some(to), crate::core::action::Reply::Ended(Err(failure)));
+            work.dead_letter(code, message);
+        }
+        None => work.dead_letter(code, message),
+    }
+}

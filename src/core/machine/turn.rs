@@ -1,0 +1,233 @@
+//! A turn: one input is delivered to the code, and what the code asks for is put into the state.
+//!
+//! A turn that parks leaves no trace but the park: its input waits in the inbox, its operations do not exist.
+
+use super::{Work, end, park};
+use crate::core::action::Action;
+use crate::core::error::{Park, ParkCode};
+use crate::core::executor::TurnEnd;
+use crate::core::history::{Ask, MarkKind, Op, Turn, TurnInput};
+use crate::core::ids::{InstanceKey, OpId};
+use crate::core::input::{Command, CommandAsk, ParentLink, Waiter};
+use crate::core::state::{Instance, Key, OpenOp, Row, Status, Step, Timer};
+
+pub(super) fn is_open(instance: &Instance, op: OpId) -> bool {
+    instance.open.iter().any(|o| o.mark.id == op)
+}
+
+/// Delivers one input, then the signals for which the code now waits.
+pub(super) fn deliver(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance, input: TurnInput) {
+    if let Err(input) = take(work, key, instance, input) {
+        let number = instance.inbox.1;
+        instance.inbox.1 += 1;
+        work.tables.put(Key::Inbox(key.clone(), number), Row::Inbox(input));
+        if instance.status.outcome().is_none() {
+            close_timer_of_inbox(work, key, instance, number);
+        }
+    }
+    if instance.status == Status::Running {
+        deliver_mail(work, key, instance);
+    }
+}
+
+/// A timer whose firing waits in the inbox must not fire again.
+fn close_timer_of_inbox(work: &mut Work<'_>, key: &InstanceKey, instance: &Instance, number: u64) {
+    let Some(Row::Inbox(input)) = work.tables.get(&Key::Inbox(key.clone(), number)) else { return };
+    let op = match input {
+        TurnInput::Timer { op } => op,
+        TurnInput::Step { op, .. } => return work.tables.delete(&Key::Step(key.clone(), op)),
+        _ => return,
+    };
+    if let Some(open) = instance.open.iter().find(|o| o.mark.id == op) {
+        work.tables.delete(&Key::Timer(open.until, key.clone(), op));
+    }
+}
+
+/// Delivers what waited while the instance was parked, in order, as far as it goes.
+pub(super) fn deliver_inbox(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance) {
+    while instance.status == Status::Running && instance.inbox.0 < instance.inbox.1 {
+        let row = Key::Inbox(key.clone(), instance.inbox.0);
+        let Some(Row::Inbox(input)) = work.tables.get(&row) else { break };
+        if still_open(instance, &input) && take(work, key, instance, input).is_err() {
+            break;
+        }
+        instance.inbox.0 += 1;
+        work.tables.delete(&row);
+    }
+}
+
+fn still_open(instance: &Instance, input: &TurnInput) -> bool {
+    match input {
+        TurnInput::Start(_) | TurnInput::Cancel => true,
+        TurnInput::Step { op, .. }
+        | TurnInput::Timer { op }
+        | TurnInput::Signal { op, .. }
+        | TurnInput::Child { op, .. } => is_open(instance, *op),
+    }
+}
+
+/// Hands waiting signals to the receives that wait for them: the oldest receive first, the oldest signal first.
+pub(super) fn deliver_mail(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance) {
+    while instance.status == Status::Running {
+        let found = instance.open.iter().find_map(|open| match &open.mark.what {
+            MarkKind::Receive(name) => {
+                instance.mail.iter().position(|(_, n)| n == name).map(|at| (open.mark.id, at))
+            }
+            _ => None,
+        });
+        let Some((op, at)) = found else { return };
+        let row = Key::Signal(key.clone(), instance.mail[at].0);
+        let Some(Row::Signal(payload)) = work.tables.get(&row) else { return };
+        if take(work, key, instance, TurnInput::Signal { op, payload }).is_err() {
+            return;
+        }
+        if instance.status.outcome().is_none() {
+            instance.mail.remove(at);
+            work.tables.delete(&row);
+        }
+    }
+}
+
+/// Gives the input to the code. `Err` returns the input: the instance is parked and did not take it.
+fn take(
+    work: &mut Work<'_>,
+    key: &InstanceKey,
+    instance: &mut Instance,
+    input: TurnInput,
+) -> Result<(), TurnInput> {
+    if instance.status != Status::Running {
+        return Err(input);
+    }
+    let (run, turns) = (instance.run, instance.turns);
+    let (tables, executor, now) = (&mut *work.tables, &mut *work.executor, work.now);
+    let mut history = || {
+        (0..turns)
+            .filter_map(|n| match tables.get(&Key::Turn(key.clone(), n)) {
+                Some(Row::Turn(turn)) => Some(turn),
+                _ => None,
+            })
+            .collect()
+    };
+    let answer = executor.turn(key, run, &mut history, now, &input);
+    let refused = match answer.end {
+        TurnEnd::Parked(ref park) => Some(park.clone()),
+        _ => over_limit(work, instance, &answer.ops),
+    };
+    if let Some(park) = refused {
+        park::set(work, key, instance, park);
+        return Err(input);
+    }
+    close(work, key, instance, &input);
+    let asked = answer.ops.iter().map(Op::mark).collect();
+    work.tables.put(Key::Turn(key.clone(), turns), Row::Turn(Turn { at: now, input, asked }));
+    instance.turns += 1;
+    instance.updated = now;
+    for op in answer.ops {
+        open(work, key, instance, op);
+    }
+    if let TurnEnd::Returned(outcome) = answer.end {
+        end::finish(work, key, instance, outcome);
+    }
+    Ok(())
+}
+
+fn over_limit(work: &Work<'_>, instance: &Instance, ops: &[Op]) -> Option<Park> {
+    let limit = work.limits.payload_bytes;
+    for op in ops {
+        let (what, len) = match &op.ask {
+            Ask::Send { topic, key, value } => (format!("a record for \"{topic}\""), key.len() + value.len()),
+            Ask::Call { child, input } => (format!("the start of {child}"), input.len()),
+            _ => continue,
+        };
+        if len > limit {
+            let message = format!("{what} has {len} bytes, the limit is {limit}: send a reference instead");
+            return Some(Park { code: ParkCode::PayloadTooLarge, message });
+        }
+    }
+    if instance.open.len() + ops.len() > work.limits.open_ops {
+        let message = format!("more than {} operations are open at once", work.limits.open_ops);
+        return Some(Park { code: ParkCode::TooManyOps, message });
+    }
+    if instance.turns >= work.limits.turns {
+        let message = format!("its history has {} turns, the limit", instance.turns);
+        return Some(Park { code: ParkCode::HistoryTooLong, message });
+    }
+    None
+}
+
+/// Ends the operation that the input answers.
+fn close(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance, input: &TurnInput) {
+    let op = match input {
+        TurnInput::Start(_) => return,
+        TurnInput::Cancel => return drop_all(work, key, instance),
+        TurnInput::Step { op, .. }
+        | TurnInput::Timer { op }
+        | TurnInput::Signal { op, .. }
+        | TurnInput::Child { op, .. } => *op,
+    };
+    if let Some(at) = instance.open.iter().position(|o| o.mark.id == op) {
+        let open = instance.open.remove(at);
+        match open.mark.what {
+            MarkKind::Run(_) => work.tables.delete(&Key::Step(key.clone(), op)),
+            MarkKind::Sleep(_) => work.tables.delete(&Key::Timer(open.until, key.clone(), op)),
+            _ => {}
+        }
+    }
+}
+
+/// Puts one operation that the code asks for into the state.
+fn open(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance, op: Op) {
+    let mark = op.mark();
+    let run = instance.run;
+    let mut until = 0;
+    match op.ask {
+        Ask::Drop => return drop_one(work, key, instance, op.id),
+        Ask::Send { topic, key, value } => return work.actions.push(Action::Send { topic, key, value }),
+        Ask::Run { .. } => {
+            let step = Step { run, failed_attempts: 0, retry_at: 0, last_failure: None };
+            work.tables.put(Key::Step(key.clone(), op.id), Row::Step(step));
+            work.actions.push(Action::RunStep { key: key.clone(), run, op: op.id, attempt: 1, not_before: 0 });
+        }
+        Ask::Sleep { until: due, .. } => {
+            until = due;
+            work.tables.put(Key::Timer(due, key.clone(), op.id), Row::Timer(Timer { run }));
+            work.actions.push(Action::ArmTimer { due, key: key.clone(), run, op: op.id });
+        }
+        Ask::Receive { .. } => {}
+        Ask::Call { child, input } => {
+            let waiter = Some(Waiter::Parent(ParentLink { parent: key.clone(), run, op: op.id }));
+            work.route(Command { to: child, ask: CommandAsk::Start { input, waiter } });
+        }
+    }
+    instance.open.push(OpenOp { mark, since: work.now, until });
+}
+
+fn drop_one(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance, op: OpId) {
+    if let Some(at) = instance.open.iter().position(|o| o.mark.id == op) {
+        let open = instance.open.remove(at);
+        abandon(work, key, instance.run, open);
+    }
+}
+
+/// Ends every open operation, as a cancel and the end of an instance do.
+pub(super) fn drop_all(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance) {
+    for open in std::mem::take(&mut instance.open) {
+        abandon(work, key, instance.run, open);
+    }
+}
+
+fn abandon(work: &mut Work<'_>, key: &InstanceKey, run: u32, open: OpenOp) {
+    let op = open.mark.id;
+    match open.mark.what {
+        MarkKind::Run(_) => work.tables.delete(&Key::Step(key.clone(), op)),
+        MarkKind::Sleep(_) => {
+            work.tables.delete(&Key::Timer(open.until, key.clone(), op));
+            work.actions.push(Action::DisarmTimer { due: open.until, key: key.clone(), op });
+        }
+        MarkKind::Call(child) => {
+            let by = Some(ParentLink { parent: key.clone(), run, op });
+            work.route(Command { to: child, ask: CommandAsk::Cancel { by, reply: None } });
+        }
+        MarkKind::Receive(_) | MarkKind::Send(_) | MarkKind::Drop => {}
+    }
+}

@@ -1,0 +1,16 @@
+//! State as the core sees it.
+
+use crate::core::state::{Key, Row};
+
+/// Keyed rows, as of the inputs applied so far. The core is their only writer.
+///
+/// Reading cannot fail here: an implementation that cannot read remembers that, answers `None`, and the lane stops
+/// before anything that the core then decides can leave. So the core stays free of outside failures.
+pub trait Tables {
+    /// The row of a key.
+    fn get(&mut self, key: &Key) -> Option<Row>;
+    /// Writes a row.
+    fn put(&mut self, key: Key, row: Row);
+    /// Deletes a row; it need not exist.
+    fn delete(&mut self, key: &Key);
+}
