@@ -1,5 +1,6 @@
 //! Durable workflows on Kafka.
 
+pub mod codec;
 pub mod core;
 pub mod workflow;
 #[cfg(feature = "engine")]

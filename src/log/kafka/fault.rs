@@ -1,0 +1,101 @@
+//! Kafka's errors, sorted by what the caller has to do (`notes/kafka.md` 2.4).
+
+use crate::log::LogError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+/// The error with what a transactional caller must know of it.
+pub(crate) fn text(e: &KafkaError) -> String {
+    match e {
+        KafkaError::Transaction(t) => {
+            let mut s = format!("{} ({:?})", t.string(), t.code());
+            for (is, word) in [
+                (t.is_fatal(), ", fatal"),
+                (t.is_retriable(), ", retriable"),
+                (t.txn_requires_abort(), ", abortable"),
+            ] {
+                if is {
+                    s.push_str(word);
+                }
+            }
+            s
+        }
+        // Display would print the value, which may be a secret.
+        KafkaError::ClientConfig(_, why, key, _) => format!("the Kafka property `{key}` is not accepted: {why}"),
+        e => e.to_string(),
+    }
+}
+
+/// A client could not be made: the configuration is wrong.
+pub(crate) fn creation(what: &str, e: &KafkaError) -> LogError {
+    LogError::Refused(format!("cannot create the Kafka client for {what}: {}", text(e)))
+}
+
+/// The record itself is at fault, not the moment: it will be refused again.
+pub(crate) fn is_refusal(code: Code) -> bool {
+    matches!(
+        code,
+        Code::MessageSizeTooLarge
+            | Code::InvalidMessageSize
+            | Code::InvalidRecord
+            | Code::UnknownTopic
+            | Code::UnknownPartition
+            | Code::UnknownTopicOrPartition
+            | Code::InvalidTopic
+            | Code::TopicAuthorizationFailed
+            | Code::PolicyViolation
+    )
+}
+
+/// What an operator can do about a refused record.
+pub(crate) fn refusal(topic: &str, partition: Option<i32>, bytes: usize, code: Code) -> LogError {
+    let p = partition.map_or_else(String::new, |p| format!(" partition {p}"));
+    let remedy = match code {
+        Code::MessageSizeTooLarge | Code::InvalidMessageSize => {
+            "make the payload smaller, or raise `message.max.bytes` here and `max.message.bytes` of the topic"
+        }
+        Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition | Code::InvalidTopic => {
+            "create the topic with that many partitions, or correct its name"
+        }
+        Code::TopicAuthorizationFailed => "grant this principal WRITE on the topic",
+        _ => "see the broker's log",
+    };
+    LogError::Refused(format!("topic {topic}{p}: a record of {bytes} bytes was refused ({code}); {remedy}"))
+}
+
+/// Worth asking again within a read-only call.
+pub(crate) fn is_passing(code: Code) -> bool {
+    matches!(
+        code,
+        Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::OffsetNotAvailable
+            | Code::RequestTimedOut
+            | Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::OperationTimedOut
+            | Code::ReplicaNotAvailable
+            | Code::KafkaStorageError
+            | Code::UnknownLeaderEpoch
+            | Code::FencedLeaderEpoch
+            | Code::WaitingForCoordinator
+            | Code::CoordinatorLoadInProgress
+            | Code::CoordinatorNotAvailable
+            | Code::NotCoordinator
+            | Code::NetworkException
+            | Code::Resolve
+            | Code::UnstableOffsetCommit
+    )
+}
+
+/// A read-only question could not be answered.
+pub(crate) fn question(what: &str, e: &KafkaError) -> LogError {
+    match e.rdkafka_error_code() {
+        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
+            LogError::Broken(format!("{what}: there is no such topic or partition; create it, or correct the name"))
+        }
+        Some(Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::ClusterAuthorizationFailed) => {
+            LogError::Refused(format!("{what}: {}; grant this principal access", text(e)))
+        }
+        _ => LogError::Unavailable(format!("{what}: {}", text(e))),
+    }
+}
