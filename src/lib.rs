@@ -4,6 +4,8 @@ pub mod codec;
 pub mod core;
 pub mod workflow;
 #[cfg(feature = "engine")]
+pub mod lane;
+#[cfg(feature = "engine")]
 pub mod log;
 #[cfg(feature = "engine")]
 pub mod store;

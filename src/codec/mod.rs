@@ -6,6 +6,7 @@ pub mod group;
 pub mod headers;
 pub mod journal;
 pub mod key;
+pub mod letter;
 pub mod reply;
 pub mod row;
 

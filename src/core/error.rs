@@ -110,6 +110,8 @@ pub enum RejectCode {
     MailboxFull,
     /// SAKIA-D08: the record has no key.
     NoKey,
+    /// SAKIA-D09: a fact of the journal fits no instance.
+    Stray,
 }
 
 impl RejectCode {
@@ -124,6 +126,7 @@ impl RejectCode {
             RejectCode::PayloadTooLarge => "SAKIA-D06",
             RejectCode::MailboxFull => "SAKIA-D07",
             RejectCode::NoKey => "SAKIA-D08",
+            RejectCode::Stray => "SAKIA-D09",
         }
     }
 }

@@ -185,3 +185,10 @@ pub trait LogReader: Send {
     /// this reaches the end from [`Log::offsets`], never when a number of records was counted.
     fn position(&mut self) -> Result<i64, LogError>;
 }
+
+/// Moves records of one input partition to their lanes: each batch, and the position behind it, in one transaction.
+pub trait Mover: Send {
+    /// Writes all records and the position. After [`LogError::Lost`] the outcome is unknown: open a new mover (which
+    /// fences this one) and read the committed position. After any other error nothing was moved.
+    fn move_batch(&mut self, records: &[NewRecord], next_offset: i64) -> Result<(), LogError>;
+}

@@ -3,6 +3,8 @@
 //! A store holds what the changelog says up to an offset, and the offset is in the same batch as the writes: it may
 //! lag the log, it never leads it.
 
+mod identity;
+pub mod memory;
 pub mod rocks;
 
 use bytes::Bytes;

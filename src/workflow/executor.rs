@@ -102,9 +102,7 @@ impl LaneExecutor {
                 _ => None,
             }
         };
-        let Some(waker) = waker else { return Vec::new() };
-        waker.wake();
-        self.poll_bodies(key, now)
+        waker.map_or_else(Vec::new, |waker| self.poll_bodies(key, waker, now))
     }
 
     /// Polls whatever step bodies were woken since the last call. `now` is the owner's clock, for retries.
@@ -117,8 +115,7 @@ impl LaneExecutor {
                         live.cell.borrow().slots.get(&op).and_then(|slot| slot.waker.clone())
                     });
                     if let Some(waker) = waker {
-                        waker.wake();
-                        facts.extend(self.poll_bodies(&key, now));
+                        facts.extend(self.poll_bodies(&key, waker, now));
                     }
                 }
                 Ready::Foreign(key, by) => {
@@ -132,10 +129,11 @@ impl LaneExecutor {
         facts
     }
 
-    /// Polls an instance whose step bodies may go on. No input is delivered, so its code must not.
-    fn poll_bodies(&mut self, key: &InstanceKey, now: Millis) -> Vec<Fact> {
+    /// Polls an instance of which a step's body may go on. No input is delivered, so its code must not.
+    fn poll_bodies(&mut self, key: &InstanceKey, step: Waker, now: Millis) -> Vec<Fact> {
         let Some(live) = self.live.get_mut(key) else { return Vec::new() };
         live.root.polling.store(true, Ordering::SeqCst);
+        step.wake();
         let polled = live.poll();
         live.root.polling.store(false, Ordering::SeqCst);
         let mut cell = live.cell.borrow_mut();

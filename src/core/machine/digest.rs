@@ -5,7 +5,7 @@ use crate::core::ids::{Millis, OpId};
 use crate::core::state::{Digest, DigestEnd, DigestEntry};
 use std::collections::BTreeMap;
 
-pub(super) fn of(turns: Vec<Turn>, limit: usize) -> Digest {
+pub(crate) fn of(turns: Vec<Turn>, limit: usize) -> Digest {
     let mut digest = Digest::default();
     let mut open: BTreeMap<OpId, (Mark, Millis)> = BTreeMap::new();
     for turn in turns {

@@ -28,6 +28,8 @@ mod step_ended;
 mod timer_due;
 mod turn;
 
+pub(crate) use digest::of as digest_of;
+
 use crate::core::action::{Action, Reply};
 use crate::core::error::RejectCode;
 use crate::core::executor::Executor;

@@ -1,0 +1,32 @@
+//! Headers of a dead letter: where the record was and what is wrong with it. Key, value and own headers stay as they
+//! were, so that it can be sent again.
+
+use super::headers;
+use bytes::Bytes;
+
+/// Where a record was.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// Its topic.
+    pub topic: &'a str,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Its time, in milliseconds since the Unix epoch.
+    pub timestamp_ms: i64,
+}
+
+/// The record's own headers, with those of a dead letter behind them.
+pub fn headers(own: &[(String, Bytes)], origin: Origin<'_>, code: &str, text: &str) -> Vec<(String, Bytes)> {
+    let more = [
+        (headers::ORIGIN_TOPIC, origin.topic.to_string()),
+        (headers::ORIGIN_PARTITION, origin.partition.to_string()),
+        (headers::ORIGIN_OFFSET, origin.offset.to_string()),
+        (headers::ORIGIN_TIME, origin.timestamp_ms.to_string()),
+        (headers::ERROR_CODE, code.to_string()),
+        (headers::ERROR, text.to_string()),
+    ];
+    let more = more.map(|(name, value)| (name.to_string(), Bytes::from(value)));
+    own.iter().cloned().chain(more).collect()
+}

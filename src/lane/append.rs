@@ -1,0 +1,141 @@
+//! The fenced append: the facts that wait become one journal record, and then they are applied.
+//!
+//! Group commit without a timer: while appends are in flight, facts gather.
+
+use super::acks::Acks;
+use super::fault::crash_point;
+use super::{LaneConfig, LaneEnd};
+use crate::codec::journal;
+use crate::core::fact::{Fact, JournalRecord};
+use crate::core::ids::Millis;
+use crate::log::Journal;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Appends that may be in flight at once. Two hide the round trip; more would make each smaller.
+const IN_FLIGHT_MAX: u64 = 2;
+/// Facts in one journal record. The rest waits for the next.
+const RECORD_FACTS_MAX: usize = 2_000;
+/// Payload bytes in one journal record; it must stay below the topic's `max.message.bytes`.
+const RECORD_BYTES_MAX: usize = 512 * 1024;
+
+/// The lane's side of the journal.
+pub(super) struct Appender {
+    journal: Box<dyn Journal>,
+    acks: Arc<Acks>,
+    epoch: u64,
+    /// Sequence of the last record that was appended.
+    seq: u64,
+    waiting: Vec<Fact>,
+    roll_after: Duration,
+    rolled: Instant,
+    appended_since_roll: bool,
+}
+
+impl Appender {
+    pub(super) fn new(
+        journal: Box<dyn Journal>,
+        acks: Arc<Acks>,
+        epoch: u64,
+        seq: u64,
+        config: &LaneConfig,
+    ) -> Self {
+        Appender {
+            journal,
+            acks,
+            epoch,
+            seq,
+            waiting: Vec::new(),
+            roll_after: config.journal_roll,
+            rolled: Instant::now(),
+            appended_since_roll: false,
+        }
+    }
+
+    /// Sequence of the last record that was appended: what a step that starts now has to wait for.
+    pub(super) fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(super) fn add(&mut self, facts: impl IntoIterator<Item = Fact>) {
+        self.waiting.extend(facts);
+    }
+
+    /// Facts that are not in the journal yet.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether everything appended is durable.
+    pub(super) fn is_drained(&self) -> bool {
+        self.acks.now().seq >= self.seq
+    }
+
+    /// Appends the facts that wait, if there is room in flight, and returns them: the caller applies them now.
+    /// `next_command` fixes their place between the commands.
+    pub(super) fn append(&mut self, next_command: i64, at: Millis) -> Result<Option<JournalRecord>, LaneEnd> {
+        self.roll_if_due()?;
+        let in_flight = self.seq.saturating_sub(self.acks.now().seq);
+        if self.waiting.is_empty() || in_flight >= IN_FLIGHT_MAX || self.wants_to_roll() {
+            return Ok(None);
+        }
+        let facts = self.take();
+        let record = JournalRecord { epoch: self.epoch, seq: self.seq + 1, next_command, at, facts };
+        crash_point!("append:before");
+        self.journal.append(record.seq, journal::encode(&record))?;
+        crash_point!("append:sent");
+        self.seq = record.seq;
+        self.appended_since_roll = true;
+        Ok(Some(record))
+    }
+
+    fn take(&mut self) -> Vec<Fact> {
+        let mut bytes = 0;
+        let fits = self.waiting.iter().take(RECORD_FACTS_MAX).take_while(|fact| {
+            let first = bytes == 0;
+            bytes += fact_bytes(fact);
+            first || bytes <= RECORD_BYTES_MAX
+        });
+        let len = fits.count();
+        let rest = self.waiting.split_off(len);
+        std::mem::replace(&mut self.waiting, rest)
+    }
+
+    fn wants_to_roll(&self) -> bool {
+        self.appended_since_roll && self.rolled.elapsed() >= self.roll_after
+    }
+
+    /// The broker would abort a transaction that is open too long, and fence this owner.
+    fn roll_if_due(&mut self) -> Result<(), LaneEnd> {
+        if self.wants_to_roll() && self.is_drained() {
+            self.journal.roll()?;
+            self.rolled = Instant::now();
+            self.appended_since_roll = false;
+        }
+        Ok(())
+    }
+
+    /// When to look again, if the journal wants to be rolled.
+    pub(super) fn roll_due_in(&self) -> Option<Duration> {
+        self.appended_since_roll.then(|| self.roll_after.saturating_sub(self.rolled.elapsed()))
+    }
+
+    pub(super) fn close(mut self) -> Result<(), LaneEnd> {
+        Ok(self.journal.close()?)
+    }
+}
+
+fn fact_bytes(fact: &Fact) -> usize {
+    64 + match fact {
+        Fact::StepEnded { outcome: Ok(payload), .. } => payload.len(),
+        Fact::StepEnded { outcome: Err(failure), .. } | Fact::AttemptFailed { failure, .. } => {
+            failure.message.len() + failure.details.len()
+        }
+        Fact::TimerDue { .. } => 0,
+        Fact::Parked { park, .. } => park.message.len(),
+    }
+}

@@ -1,0 +1,134 @@
+//! The checkpoint: one Kafka transaction of state, position and everything outgoing, written by a thread of its own
+//! while the lane goes on.
+
+use super::acks::Acks;
+use super::fault::crash_point;
+use super::{Event, LaneConfig};
+use crate::codec::group::Group;
+use crate::codec::{headers, key, row};
+use crate::core::state::{Key, Position, Row};
+use crate::log::{Checkpoints, NewRecord};
+use crate::store::Write;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long a commit waits for the journal records that it rests on.
+const GATE_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// One checkpoint to be written.
+struct Job {
+    records: Vec<NewRecord>,
+    /// Nothing visible leaves before this journal record is durable.
+    needs_seq: u64,
+    /// The position that the commit makes durable.
+    position: Position,
+}
+
+/// Trims the journal behind a committed checkpoint.
+pub(super) type Trim = Box<dyn Fn(&Position) + Send>;
+
+/// How often the journal is trimmed. Each time costs one request and holds up one checkpoint for a moment.
+const TRIM_EVERY: Duration = Duration::from_secs(30);
+
+/// The lane's side of the checkpoint thread. One checkpoint is under way at a time.
+pub(super) struct Checkpointer {
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checkpointer {
+    pub(super) fn start(
+        checkpoints: Box<dyn Checkpoints>,
+        acks: Arc<Acks>,
+        events: Sender<Event>,
+        trim: Trim,
+        name: String,
+    ) -> std::io::Result<Self> {
+        let (jobs, queue) = bounded(1);
+        let thread =
+            std::thread::Builder::new().name(name).spawn(move || write_all(checkpoints, &acks, &queue, &events, &trim))?;
+        Ok(Checkpointer { jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    /// Hands a checkpoint to the thread. The answer comes as an event.
+    pub(super) fn write(&self, records: Vec<NewRecord>, position: Position) {
+        if let Some(jobs) = &self.jobs {
+            // The thread ends only with its sender.
+            let _ = jobs.send(Job { records, needs_seq: position.journal_seq, position });
+        }
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a checkpoint thread panicked");
+        }
+    }
+}
+
+fn write_all(
+    mut checkpoints: Box<dyn Checkpoints>,
+    acks: &Acks,
+    queue: &Receiver<Job>,
+    events: &Sender<Event>,
+    trim: &Trim,
+) {
+    let mut trimmed = Instant::now();
+    for job in queue {
+        crash_point!("checkpoint:begin");
+        let mut gate = || {
+            crash_point!("checkpoint:produced");
+            acks.wait_for(job.needs_seq, GATE_TIMEOUT)
+        };
+        let result = checkpoints.commit(job.records, &mut gate);
+        crash_point!("checkpoint:committed");
+        let failed = result.is_err();
+        // The lane may have ended; then nobody waits for the answer.
+        if events.send(Event::Checkpointed(result)).is_err() || failed {
+            return;
+        }
+        if trimmed.elapsed() >= TRIM_EVERY {
+            trimmed = Instant::now();
+            trim(&job.position);
+        }
+    }
+}
+
+/// The records of a checkpoint: state, then what leaves, then the position, which completes it.
+pub(super) fn records(
+    config: &LaneConfig,
+    writes: &[Write],
+    outgoing: Vec<NewRecord>,
+    position: &Position,
+) -> Vec<NewRecord> {
+    let last = key::encode(&Key::Position);
+    let state: Vec<&Write> = writes.iter().filter(|(key, _)| *key != last).collect();
+    let count = u32::try_from(state.len() + 1).unwrap_or(u32::MAX);
+    let place = |index: usize| Group {
+        epoch: position.epoch,
+        checkpoint: position.checkpoint,
+        index: u32::try_from(index).unwrap_or(u32::MAX),
+        count,
+    };
+    let changelog = |key, value, group: Group| NewRecord {
+        topic: config.topics.changelog.clone(),
+        partition: Some(config.partition),
+        key: Some(key),
+        value,
+        headers: vec![(headers::GROUP.to_string(), group.encode())],
+    };
+    let mut all = Vec::with_capacity(state.len() + outgoing.len() + 1);
+    for (index, (key, value)) in state.iter().enumerate() {
+        all.push(changelog(key.clone(), value.clone(), place(index)));
+    }
+    all.extend(outgoing);
+    let value = row::encode(&Row::Position(position.clone()));
+    all.push(changelog(last, Some(value), place(state.len())));
+    all
+}

@@ -1,0 +1,128 @@
+//! The state of a lane as of the inputs applied: what is not yet committed, over what is being committed, over the
+//! store. The store never sees a write whose transaction has not committed.
+
+use crate::codec::{key, row};
+use crate::core::state::{Key, Row};
+use crate::core::tables::Tables;
+use crate::store::{Store, StoreError, Write};
+use std::collections::HashMap;
+
+/// Rows in memory over a store.
+pub(super) struct Overlay {
+    store: Box<dyn Store>,
+    /// Written since the last checkpoint began. `None` deletes a row that exists below.
+    active: HashMap<Key, Option<Row>>,
+    /// Written by the checkpoint that is under way.
+    frozen: Option<Frozen>,
+    failed: Option<String>,
+}
+
+struct Frozen {
+    rows: HashMap<Key, Option<Row>>,
+    writes: Vec<Write>,
+}
+
+/// How many rows of the store one read of a scan takes.
+const SCAN_PAGE: usize = 1_000;
+
+impl Overlay {
+    pub(super) fn new(store: Box<dyn Store>) -> Self {
+        Overlay { store, active: HashMap::new(), frozen: None, failed: None }
+    }
+
+    /// Rows that the next checkpoint has to write.
+    pub(super) fn dirty(&self) -> usize {
+        self.active.len()
+    }
+
+    /// Why a read failed since the last call. What was decided since is worthless.
+    pub(super) fn take_failure(&mut self) -> Option<String> {
+        self.failed.take()
+    }
+
+    /// Closes what was written so far into a checkpoint and returns its writes.
+    pub(super) fn freeze(&mut self) -> &[Write] {
+        debug_assert!(self.frozen.is_none(), "one checkpoint at a time");
+        let rows = std::mem::take(&mut self.active);
+        let writes = rows.iter().map(|(k, r)| (key::encode(k), r.as_ref().map(row::encode))).collect();
+        &self.frozen.insert(Frozen { rows, writes }).writes
+    }
+
+    /// The checkpoint is committed: its writes go to the store, with the offset of the changelog behind it.
+    pub(super) fn committed(&mut self, next_changelog_offset: i64) -> Result<(), StoreError> {
+        match self.frozen.take() {
+            Some(frozen) => self.store.apply(&frozen.writes, next_changelog_offset),
+            None => Ok(()),
+        }
+    }
+
+    fn below(&mut self, key: &Key) -> Option<Row> {
+        if let Some(found) = self.frozen.as_ref().and_then(|f| f.rows.get(key)) {
+            return found.clone();
+        }
+        let read = self.store.get(&key::encode(key)).map_err(|e| e.to_string());
+        let decoded = read.and_then(|bytes| match bytes {
+            None => Ok(None),
+            Some(bytes) => row::decode(key, &bytes).map(Some).map_err(|e| e.to_string()),
+        });
+        decoded.unwrap_or_else(|error| {
+            self.failed.get_or_insert(error);
+            None
+        })
+    }
+
+    /// All rows whose key has the tag.
+    pub(super) fn scan(&self, tag: u8, mut each: impl FnMut(Key, Row)) -> Result<(), String> {
+        let mut from = vec![tag];
+        loop {
+            let page = self.store.scan(&[tag], &from, SCAN_PAGE).map_err(|e| e.to_string())?;
+            let full = page.len() == SCAN_PAGE;
+            for (bytes, value) in page {
+                from.clear();
+                from.extend_from_slice(&bytes);
+                from.push(0);
+                let key = key::decode(&bytes).map_err(|e| e.to_string())?;
+                if !self.shadows(&key) {
+                    let row = row::decode(&key, &value).map_err(|e| e.to_string())?;
+                    each(key, row);
+                }
+            }
+            if !full {
+                break;
+            }
+        }
+        let frozen = self.frozen.iter().flat_map(|f| &f.rows).filter(|(k, _)| !self.active.contains_key(*k));
+        for (key, row) in frozen.chain(&self.active) {
+            if let (Some(row), true) = (row, key::encode(key).first() == Some(&tag)) {
+                each(key.clone(), row.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn shadows(&self, key: &Key) -> bool {
+        self.active.contains_key(key) || self.frozen.as_ref().is_some_and(|f| f.rows.contains_key(key))
+    }
+}
+
+impl Tables for Overlay {
+    fn get(&mut self, key: &Key) -> Option<Row> {
+        match self.active.get(key) {
+            Some(row) => row.clone(),
+            None => self.below(key),
+        }
+    }
+
+    fn put(&mut self, key: Key, row: Row) {
+        self.active.insert(key, Some(row));
+    }
+
+    fn delete(&mut self, key: &Key) {
+        // A row that was born and dies between two checkpoints leaves nothing on the changelog.
+        if self.below(key).is_some() {
+            self.active.insert(key.clone(), None);
+        } else {
+            self.active.remove(key);
+        }
+    }
+}

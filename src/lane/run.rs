@@ -1,0 +1,329 @@
+//! The life of a lane: wait, gather, append, apply, checkpoint.
+
+use super::acks::Acks;
+use super::agenda::Attempt;
+use super::append::Appender;
+use super::checkpoint::{self, Checkpointer};
+use super::engine::Engine;
+use super::fault::crash_point;
+use super::perform::Live;
+use super::turnstile::{Turn, Turnstile};
+use super::{Clock, Event, Feed, LaneEnd, LaneHandle};
+use crate::core::fact::Fact;
+use crate::core::history::Turn as HistoryTurn;
+use crate::core::ids::Millis;
+use crate::core::state::{Key, Position, Row};
+use crate::core::tables::Tables;
+use crossbeam_channel::{Receiver, Sender, never, select};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Commands that one round applies before it looks at anything else.
+const ROUND_COMMANDS: usize = 1_000;
+/// Timers and attempts that one round takes (a million may be due at once).
+const ROUND_DUE: usize = 1_000;
+/// Outgoing records at which no more commands are taken until a checkpoint has carried them off.
+const OUTBOX_MAX: usize = 5_000;
+/// The same in bytes.
+const OUTBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Rows at which a checkpoint is due although nothing outgoing asks for it.
+const DIRTY_MAX: usize = 10_000;
+/// Longest wait for anything.
+const IDLE_MAX: Duration = Duration::from_secs(1);
+
+/// What take-over hands to the lane.
+pub(super) struct Parts {
+    pub(super) engine: Engine,
+    pub(super) appender: Appender,
+    pub(super) checkpointer: Checkpointer,
+    pub(super) acks: Arc<Acks>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) turnstile: Arc<Turnstile>,
+    pub(super) position: Position,
+    pub(super) sender: Sender<Event>,
+    pub(super) events: Receiver<Event>,
+}
+
+/// A lane that was taken over. Lives on a thread of its own.
+pub struct Lane {
+    parts: Parts,
+    /// What the last committed checkpoint says.
+    committed: Position,
+    committed_next: Arc<AtomicI64>,
+    /// What the checkpoint under way will say.
+    pending: Option<Position>,
+    turn: MyTurn,
+    last_checkpoint: Instant,
+    stopping: bool,
+}
+
+enum MyTurn {
+    Not,
+    Asked,
+    Mine(#[expect(dead_code, reason = "held: dropping it lets the next lane go")] Turn),
+}
+
+impl Lane {
+    pub(super) fn new(parts: Parts) -> Self {
+        let committed = parts.position.clone();
+        Lane {
+            committed_next: Arc::new(AtomicI64::new(committed.next_command)),
+            committed,
+            pending: None,
+            turn: MyTurn::Not,
+            last_checkpoint: Instant::now(),
+            stopping: false,
+            parts,
+        }
+    }
+
+    /// Offset of the first command that it wants to be fed.
+    pub fn next_command(&self) -> i64 {
+        self.parts.engine.next_command
+    }
+
+    /// Tells it to stop, from another thread.
+    pub fn handle(&self) -> LaneHandle {
+        LaneHandle { events: self.parts.sender.clone(), committed: self.committed_next.clone() }
+    }
+
+    /// Runs until it is stopped or lost. Blocks.
+    pub fn run(mut self, feed: &Receiver<Feed>) -> LaneEnd {
+        loop {
+            match self.round(feed) {
+                Ok(false) => {}
+                Ok(true) => return self.close(),
+                Err(end) => return end,
+            }
+        }
+    }
+
+    /// One round. `true` when the lane was stopped and everything is committed.
+    fn round(&mut self, feed: &Receiver<Feed>) -> Result<bool, LaneEnd> {
+        self.wait(feed)?;
+        let now = self.parts.clock.now();
+        if !self.stopping {
+            self.take_due(now);
+            self.start_released(now);
+            let facts = self.parts.engine.executor.poll_ready(now);
+            self.parts.appender.add(facts);
+            self.append(now)?;
+            self.start_released(now);
+        }
+        self.append(now)?;
+        self.checkpoint()?;
+        let appended = self.parts.appender.waiting() == 0 && self.parts.appender.is_drained();
+        Ok(self.stopping && appended && self.pending.is_none() && !self.is_unsaved())
+    }
+
+    /// Waits for input, and takes what there is, up to a bound.
+    fn wait(&mut self, feed: &Receiver<Feed>) -> Result<(), LaneEnd> {
+        let closed = never();
+        let accepts = !self.stopping
+            && self.parts.engine.outbox.len() < OUTBOX_MAX
+            && self.parts.engine.outbox.bytes() < OUTBOX_BYTES_MAX
+            && self.parts.engine.overlay.dirty() < 2 * DIRTY_MAX;
+        let feed = if accepts { feed } else { &closed };
+        let events = self.parts.events.clone();
+        let mut left = ROUND_COMMANDS;
+        let mut timeout = self.timeout();
+        loop {
+            select! {
+                recv(events) -> event => match event {
+                    Ok(event) => self.handle_event(event)?,
+                    Err(_) => return Err(LaneEnd::Lost("its event channel is closed".into())),
+                },
+                recv(feed) -> batch => match batch {
+                    Ok(Ok(batch)) => {
+                        left = left.saturating_sub(batch.len());
+                        self.apply_commands(&batch)?;
+                    }
+                    Ok(Err(error)) => return Err(error.into()),
+                    Err(_) => return Err(LaneEnd::Lost("its feed of commands ended".into())),
+                },
+                default(timeout) => return Ok(()),
+            }
+            if left == 0 {
+                return Ok(());
+            }
+            timeout = Duration::ZERO;
+        }
+    }
+
+    /// How long nothing needs to be done if nothing comes.
+    fn timeout(&self) -> Duration {
+        let now = self.parts.clock.now();
+        let mut wait = IDLE_MAX;
+        if let Some(due) = self.parts.engine.agenda.next_due() {
+            wait = wait.min(Duration::from_millis(due.saturating_sub(now)));
+        }
+        if let Some(roll) = self.parts.appender.roll_due_in() {
+            wait = wait.min(roll.max(Duration::from_millis(1)));
+        }
+        if self.is_unsaved() && self.pending.is_none() {
+            let due = self.parts.engine.config.commit_interval.saturating_sub(self.last_checkpoint.elapsed());
+            wait = wait.min(due.max(Duration::from_millis(1)));
+        }
+        wait
+    }
+
+    fn handle_event(&mut self, event: Event) -> Result<(), LaneEnd> {
+        match event {
+            // What was acknowledged is looked up when it is needed.
+            Event::Appended => match self.parts.acks.now().lost {
+                Some(why) => Err(LaneEnd::Lost(why)),
+                None => Ok(()),
+            },
+            Event::Wake => Ok(()),
+            Event::Turn(turn) => {
+                self.turn = MyTurn::Mine(turn);
+                Ok(())
+            }
+            Event::Stop => {
+                self.stopping = true;
+                Ok(())
+            }
+            Event::Checkpointed(result) => self.checkpointed(result?),
+        }
+    }
+
+    fn live(&self, now: Millis) -> Live {
+        Live { seq: self.parts.appender.seq(), now }
+    }
+
+    fn apply_commands(&mut self, batch: &[crate::log::Record]) -> Result<(), LaneEnd> {
+        let live = self.live(self.parts.clock.now());
+        for record in batch {
+            self.parts.engine.apply_record(record, Some(live))?;
+        }
+        Ok(())
+    }
+
+    fn take_due(&mut self, now: Millis) {
+        if self.parts.appender.waiting() < ROUND_DUE {
+            let due = self.parts.engine.agenda.due_timers(now, ROUND_DUE);
+            self.parts.appender.add(due);
+        }
+        let seq = self.parts.appender.seq();
+        for attempt in self.parts.engine.agenda.due_retries(now, ROUND_DUE) {
+            self.parts.engine.agenda.gate(seq, attempt);
+        }
+    }
+
+    /// Starts the attempts for which the journal is durable far enough.
+    fn start_released(&mut self, now: Millis) {
+        let durable = self.parts.acks.now().seq;
+        while let Some(attempt) = self.parts.engine.agenda.released(durable) {
+            let facts = self.start(&attempt, now);
+            self.parts.appender.add(facts);
+        }
+    }
+
+    fn start(&mut self, attempt: &Attempt, now: Millis) -> Vec<Fact> {
+        let Attempt { key, run, op, attempt } = attempt;
+        let engine = &mut self.parts.engine;
+        let overlay = &mut engine.overlay;
+        let mut history = || {
+            let turns = match overlay.get(&Key::Instance(key.clone())) {
+                Some(Row::Instance(instance)) if instance.run == *run => instance.turns,
+                _ => 0,
+            };
+            let mut all: Vec<HistoryTurn> = Vec::new();
+            for number in 0..turns {
+                if let Some(Row::Turn(turn)) = overlay.get(&Key::Turn(key.clone(), number)) {
+                    all.push(turn);
+                }
+            }
+            all
+        };
+        engine.executor.start_step(key, *run, *op, *attempt, now, &mut history)
+    }
+
+    /// Appends the facts that wait, and applies them in the place that the journal record fixes.
+    fn append(&mut self, now: Millis) -> Result<(), LaneEnd> {
+        let parts = &mut self.parts;
+        let at = now.max(parts.engine.machine.now());
+        while let Some(record) = parts.appender.append(parts.engine.next_command, at)? {
+            let live = Live { seq: record.seq, now };
+            parts.engine.apply_facts(record, Some(live))?;
+        }
+        Ok(())
+    }
+
+    /// Whether there is anything that only the log's input holds.
+    fn is_unsaved(&self) -> bool {
+        let saved = self.pending.as_ref().unwrap_or(&self.committed);
+        self.parts.engine.overlay.dirty() > 0
+            || self.parts.engine.outbox.len() > 0
+            || saved.next_command != self.parts.engine.next_command
+            || saved.journal_seq != self.parts.appender.seq()
+    }
+
+    /// Begins a checkpoint as soon as something outgoing waits and none is under way; otherwise after the interval.
+    fn checkpoint(&mut self) -> Result<(), LaneEnd> {
+        let engine = &self.parts.engine;
+        let urgent = engine.outbox.len() > 0 || engine.overlay.dirty() >= DIRTY_MAX || self.stopping;
+        let due = self.last_checkpoint.elapsed() >= engine.config.commit_interval;
+        if self.pending.is_some() || !self.is_unsaved() || !(urgent || due) {
+            return Ok(());
+        }
+        match &self.turn {
+            MyTurn::Asked => return Ok(()),
+            MyTurn::Mine(_) => {}
+            MyTurn::Not => {
+                let sender = self.parts.sender.clone();
+                // If the lane is gone by then, the turn is dropped and goes to the next.
+                let call = move |turn| drop(sender.send(Event::Turn(turn)));
+                match self.parts.turnstile.enter(call) {
+                    Some(turn) => self.turn = MyTurn::Mine(turn),
+                    None => {
+                        self.turn = MyTurn::Asked;
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        self.write_checkpoint();
+        Ok(())
+    }
+
+    fn write_checkpoint(&mut self) {
+        let parts = &mut self.parts;
+        let position = Position {
+            epoch: parts.appender.epoch(),
+            checkpoint: self.committed.checkpoint + 1,
+            next_command: parts.engine.next_command,
+            journal_seq: parts.appender.seq(),
+            journal_offset: parts.acks.now().offset,
+            now: parts.engine.machine.now(),
+        };
+        let outgoing = parts.engine.outbox.take();
+        parts.engine.overlay.put(Key::Position, Row::Position(position.clone()));
+        let writes = parts.engine.overlay.freeze();
+        let records = checkpoint::records(&parts.engine.config, writes, outgoing, &position);
+        parts.checkpointer.write(records, position.clone());
+        self.pending = Some(position);
+        self.last_checkpoint = Instant::now();
+    }
+
+    /// The checkpoint is committed: now, and only now, the store may have it.
+    fn checkpointed(&mut self, last_offset: i64) -> Result<(), LaneEnd> {
+        self.turn = MyTurn::Not;
+        crash_point!("store:before-write");
+        self.parts.engine.overlay.committed(last_offset + 1)?;
+        crash_point!("store:written");
+        if let Some(position) = self.pending.take() {
+            self.committed_next.store(position.next_command, Ordering::Relaxed);
+            self.committed = position;
+        }
+        Ok(())
+    }
+
+    fn close(self) -> LaneEnd {
+        match self.parts.appender.close() {
+            Ok(()) => LaneEnd::Stopped,
+            Err(end) => end,
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Take-over, in this order: the fence, then the state, then the facts behind it. Reading an end before the fence could
+//! miss a transaction that is just committing.
+
+use super::acks::Acks;
+use super::agenda::{Agenda, Attempt};
+use super::append::Appender;
+use super::checkpoint::Checkpointer;
+use super::engine::Engine;
+use super::fault::crash_point;
+use super::overlay::Overlay;
+use super::perform::Outbox;
+use super::run::{Lane, Parts};
+use super::turnstile::Turnstile;
+use super::{Clock, Event, LaneConfig, LaneEnd, replay, restore};
+use crate::codec::key::{STEP, TIMER};
+use crate::core::machine::Machine;
+use crate::core::state::{Key, Position, Row, Status};
+use crate::core::tables::Tables;
+use crate::log::{LaneNames, Log};
+use crate::store::{Store, StoreError};
+use crate::workflow::ReadyQueue;
+use crate::workflow::executor::LaneExecutor;
+use crate::workflow::registry::Registry;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What a take-over needs.
+pub struct Takeover {
+    /// The lane.
+    pub config: LaneConfig,
+    /// Where it is written and read.
+    pub log: Arc<dyn Log>,
+    /// Its state on disk, however old.
+    pub store: Box<dyn Store>,
+    /// The workflows of this program.
+    pub registry: Arc<Registry>,
+    /// Under which step bodies are polled.
+    pub runtime: tokio::runtime::Handle,
+    /// The owner's clock.
+    pub clock: Arc<dyn Clock>,
+    /// Whose turn it is to write a checkpoint.
+    pub turnstile: Arc<Turnstile>,
+    /// The group's committed offset of the lane's commands, if there is one.
+    pub group_offset: Option<i64>,
+}
+
+/// Takes a lane over. When it returns, no earlier owner can write, and the state is that of the last acknowledged
+/// append. Blocks.
+pub fn take_over(takeover: Takeover) -> Result<Lane, LaneEnd> {
+    let Takeover { config, log, mut store, registry, runtime, clock, turnstile, group_offset } = takeover;
+    let began = Instant::now();
+    let (sender, events) = crossbeam_channel::unbounded();
+    let acks = Arc::new(Acks::new(sender.clone()));
+    let names = LaneNames {
+        app: config.app.clone(),
+        partition: config.partition,
+        journal: config.topics.journal.clone(),
+        changelog: config.topics.changelog.clone(),
+    };
+    crash_point!("takeover:before-fence");
+    let writer = log.open_lane(&names, acks.clone(), config.fence_timeout)?;
+    crash_point!("takeover:fenced");
+    let position = restore::restore(&config, &*log, &mut *store, clock.now())?;
+    crash_point!("takeover:restored");
+    compare_with_group(&config, position.as_ref(), group_offset)?;
+    let ready = {
+        let sender = sender.clone();
+        // The lane may have ended; a step that wakes then has nobody to go on for.
+        Arc::new(ReadyQueue::new(move || drop(sender.send(Event::Wake))))
+    };
+    let executor = LaneExecutor::new(
+        config.app.clone(),
+        registry,
+        Some(runtime),
+        ready,
+        config.limits.payload_bytes,
+        config.cache_bytes,
+    );
+    let owns = {
+        let config = config.clone();
+        Arc::new(move |id: &str| config.lane_of(id) == config.partition)
+    };
+    let mut engine = Engine {
+        machine: Machine::new(config.limits, owns, position.as_ref().map_or(0, |p| p.now)),
+        overlay: Overlay::new(store),
+        executor,
+        outbox: Outbox::default(),
+        agenda: Agenda::default(),
+        next_command: 0,
+        config: config.clone(),
+    };
+    let end = replay::replay(&mut engine, &*log, position.as_ref())?;
+    crash_point!("takeover:replayed");
+    fill_agenda(&mut engine)?;
+    acks.begin(end.seq, end.offset);
+    let position = position.unwrap_or(Position { next_command: engine.next_command, ..Position::default() });
+    let epoch = end.epoch.max(position.epoch) + 1;
+    let appender = Appender::new(writer.journal, acks.clone(), epoch, end.seq, &config);
+    let checkpointer = start_checkpointer(&config, &log, writer.checkpoints, &acks, &sender)?;
+    tracing::info!(
+        app = %config.app,
+        lane = config.partition,
+        epoch,
+        replayed = end.seq - position.journal_seq,
+        "lane taken over in {} ms",
+        began.elapsed().as_millis()
+    );
+    Ok(Lane::new(Parts { engine, appender, checkpointer, acks, clock, turnstile, position, sender, events }))
+}
+
+/// The position in the state is the authority (rule C). The group's offset is committed after it, so it is never ahead
+/// unless state was lost.
+fn compare_with_group(
+    config: &LaneConfig,
+    position: Option<&Position>,
+    group_offset: Option<i64>,
+) -> Result<(), LaneEnd> {
+    let state = position.map_or(0, |p| p.next_command);
+    match group_offset {
+        Some(group) if group > state => Err(LaneEnd::Broken(format!(
+            "SAKIA-L06: group {} has committed offset {group} of {} partition {}, but the changelog {} only goes to {state}: \
+             state was lost. The lane stops rather than apply commands twice",
+            config.app, config.topics.commands, config.partition, config.topics.changelog
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn start_checkpointer(
+    config: &LaneConfig,
+    log: &Arc<dyn Log>,
+    checkpoints: Box<dyn crate::log::Checkpoints>,
+    acks: &Arc<Acks>,
+    events: &crossbeam_channel::Sender<Event>,
+) -> Result<Checkpointer, LaneEnd> {
+    let trim = {
+        let (log, topic, partition) = (log.clone(), config.topics.journal.clone(), config.partition);
+        Box::new(move |position: &Position| {
+            if let Err(error) = log.trim(&topic, partition, position.journal_offset) {
+                tracing::warn!("{topic} partition {partition} could not be trimmed, tried again later: {error}");
+            }
+        })
+    };
+    let name = format!("{}-{}-ckpt", config.app, config.partition);
+    Checkpointer::start(checkpoints, acks.clone(), events.clone(), trim, name)
+        .map_err(|e| LaneEnd::Lost(format!("no thread for the checkpoints of lane {}: {e}", config.partition)))
+}
+
+/// Every open timer and every open step of the state goes on the agenda.
+fn fill_agenda(engine: &mut Engine) -> Result<(), LaneEnd> {
+    let unreadable = |partition: i32, cause: String| {
+        LaneEnd::Store(StoreError::Io { path: format!("lane {partition}").into(), cause })
+    };
+    let partition = engine.config.partition;
+    let agenda = &mut engine.agenda;
+    engine
+        .overlay
+        .scan(TIMER, |key, row| {
+            if let (Key::Timer(due, key, op), Row::Timer(timer)) = (key, row) {
+                agenda.arm(due, key, timer.run, op);
+            }
+        })
+        .map_err(|e| unreadable(partition, e))?;
+    let mut steps = Vec::new();
+    engine
+        .overlay
+        .scan(STEP, |key, row| {
+            if let (Key::Step(key, op), Row::Step(step)) = (key, row) {
+                steps.push((key, op, step));
+            }
+        })
+        .map_err(|e| unreadable(partition, e))?;
+    for (key, op, step) in steps {
+        let running = matches!(
+            engine.overlay.get(&Key::Instance(key.clone())),
+            Some(Row::Instance(instance)) if instance.status == Status::Running
+        );
+        if running {
+            let attempt = Attempt { key, run: step.run, op, attempt: step.failed_attempts + 1 };
+            engine.agenda.retry_at(step.retry_at, attempt);
+        }
+    }
+    engine.check_readable()
+}

@@ -1,0 +1,149 @@
+//! The log on Kafka: opens lanes and readers, asks for offsets.
+
+use super::admin::Admin;
+use super::checkpoints::KafkaCheckpoints;
+use super::config::{CHECKPOINT_TRANSACTION_TIMEOUT, JOURNAL_TRANSACTION_TIMEOUT, KafkaConfig};
+use super::context::PlainContext;
+use super::detached::Detached;
+use super::fault;
+use super::journal::{JournalContext, KafkaJournal};
+use super::reader::KafkaReader;
+use super::transaction::{Transaction, open_fenced};
+use crate::log::{
+    Isolation, JournalAcks, LaneNames, LaneWriter, Log, LogError, LogReader, OffsetRange,
+};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a question to the leader of a partition may take in all.
+const QUESTION_WAIT: Duration = Duration::from_secs(15);
+/// How long a topic may be unknown: metadata of a fresh topic takes a moment to reach every broker.
+const UNKNOWN_WAIT: Duration = Duration::from_secs(2);
+
+/// [`Log`] on Apache Kafka.
+pub struct KafkaLog {
+    config: KafkaConfig,
+    committed: Inquirer,
+    uncommitted: Inquirer,
+    admin: Admin,
+}
+
+impl KafkaLog {
+    /// Checks the configuration. Connects lazily.
+    pub fn new(config: KafkaConfig) -> Result<KafkaLog, LogError> {
+        config.check()?;
+        Ok(KafkaLog {
+            committed: Inquirer::new(&config, Isolation::Committed)?,
+            uncommitted: Inquirer::new(&config, Isolation::Uncommitted)?,
+            admin: Admin::new(&config)?,
+            config,
+        })
+    }
+
+    /// The administrator that belongs to this log.
+    pub fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
+    /// How this log reaches Kafka.
+    pub fn config(&self) -> &KafkaConfig {
+        &self.config
+    }
+}
+
+impl Log for KafkaLog {
+    fn open_lane(
+        &self,
+        names: &LaneNames,
+        acks: Arc<dyn JournalAcks>,
+        wait: Duration,
+    ) -> Result<LaneWriter, LogError> {
+        let id = |role: &str| format!("{}-{}-{role}", names.app, names.partition);
+        let checkpoint = |role: &str| {
+            let id = id(role);
+            let c = self.config.transactional_producer(&id, CHECKPOINT_TRANSACTION_TIMEOUT);
+            Transaction::open(&c, &id, wait)
+        };
+        let journal_id = id("journal");
+        // In parallel: over an open transaction each takes 0.5 or 1 s (a hard-coded 500 ms retry in librdkafka).
+        let (journal, a, b) = thread::scope(|s| {
+            let a = s.spawn(|| checkpoint("a"));
+            let b = s.spawn(|| checkpoint("b"));
+            let c = self.config.transactional_producer(&journal_id, JOURNAL_TRANSACTION_TIMEOUT);
+            let journal = open_fenced(&c, JournalContext::new(&journal_id, acks), &journal_id, wait);
+            (journal, a.join(), b.join())
+        });
+        let panicked = |_| LogError::Unavailable("a thread that opened the lane panicked".into());
+        let checkpoints = KafkaCheckpoints::new(a.map_err(panicked)??, b.map_err(panicked)??);
+        let journal = KafkaJournal::begin(journal?, journal_id, Arc::clone(&names.journal), names.partition)?;
+        Ok(LaneWriter { journal: Box::new(journal), checkpoints: Box::new(checkpoints) })
+    }
+
+    fn offsets(&self, topic: &str, partition: i32, isolation: Isolation) -> Result<OffsetRange, LogError> {
+        match isolation {
+            Isolation::Committed => self.committed.offsets(topic, partition),
+            Isolation::Uncommitted => self.uncommitted.offsets(topic, partition),
+        }
+    }
+
+    fn read(
+        &self,
+        topic: &str,
+        partition: i32,
+        from: i64,
+        isolation: Isolation,
+    ) -> Result<Box<dyn LogReader>, LogError> {
+        Ok(Box::new(KafkaReader::open(&self.config, topic, partition, from, isolation)?))
+    }
+
+    fn trim(&self, topic: &str, partition: i32, before: i64) -> Result<(), LogError> {
+        self.admin.delete_records(topic, partition, before)
+    }
+}
+
+/// Asks for offsets. `rd_kafka_query_watermark_offsets` sends ListOffsets with the client's `isolation.level`, so the
+/// end is the last stable offset for committed readers and the high watermark otherwise (read in librdkafka 2.12.1
+/// and checked on Kafka 4.3.1 with a transaction open).
+pub(crate) struct Inquirer {
+    consumer: Mutex<Detached<BaseConsumer<PlainContext>>>,
+}
+
+impl Inquirer {
+    pub(crate) fn new(config: &KafkaConfig, isolation: Isolation) -> Result<Inquirer, LogError> {
+        let consumer: BaseConsumer<PlainContext> = config
+            .inquirer(isolation)
+            .create_with_context(PlainContext::new("offsets"))
+            .map_err(|e| fault::creation("offsets", &e))?;
+        Ok(Inquirer { consumer: Mutex::new(Detached::new(consumer)) })
+    }
+
+    pub(crate) fn offsets(&self, topic: &str, partition: i32) -> Result<OffsetRange, LogError> {
+        let consumer = self.consumer.lock().unwrap_or_else(PoisonError::into_inner);
+        let began = Instant::now();
+        loop {
+            // Nobody else polls this client, and its log lines wait in its queue.
+            while consumer.poll(Duration::ZERO).is_some() {}
+            match consumer.fetch_watermarks(topic, partition, Duration::from_secs(5)) {
+                Ok((start, end)) => return Ok(OffsetRange { start, end }),
+                Err(e) => {
+                    let patience = match e.rdkafka_error_code() {
+                        Some(
+                            RDKafkaErrorCode::UnknownTopicOrPartition
+                            | RDKafkaErrorCode::UnknownTopic
+                            | RDKafkaErrorCode::UnknownPartition,
+                        ) => UNKNOWN_WAIT,
+                        Some(code) if fault::is_passing(code) => QUESTION_WAIT,
+                        _ => Duration::ZERO,
+                    };
+                    if began.elapsed() >= patience {
+                        return Err(fault::question(&format!("offsets of topic {topic} partition {partition}"), &e));
+                    }
+                    thread::sleep(Duration::from_millis(50));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! One transactional id: begin, send, wait until everything is acknowledged, commit or abort.
+
+use super::context::{Events, client_context};
+use super::detached::Detached;
+use super::fault;
+use super::record;
+use crate::log::{LogError, NewRecord};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::{Producer, ProducerContext, ThreadedProducer};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What the delivery reports of the current transaction say.
+#[derive(Default)]
+struct Delivered {
+    generation: u32,
+    /// Reports still to come.
+    outstanding: usize,
+    acknowledged: usize,
+    /// Index of the record whose offset is asked for, and that offset.
+    last: usize,
+    last_offset: i64,
+    failed: Option<(RDKafkaErrorCode, String)>,
+}
+
+pub(crate) struct TransactionContext {
+    pub(crate) events: Events,
+    delivered: Mutex<Delivered>,
+    changed: Condvar,
+}
+
+client_context!(TransactionContext);
+
+impl TransactionContext {
+    fn delivered(&self) -> MutexGuard<'_, Delivered> {
+        self.delivered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ProducerContext for TransactionContext {
+    /// Generation in the upper half, index in the lower: reports of an aborted transaction may come during the next.
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
+        let mut d = self.delivered();
+        if (opaque >> 32) != d.generation as usize {
+            return;
+        }
+        d.outstanding = d.outstanding.saturating_sub(1);
+        match result {
+            Ok(m) => {
+                d.acknowledged += 1;
+                if opaque & 0xffff_ffff == d.last {
+                    d.last_offset = m.offset();
+                }
+            }
+            Err((e, m)) => {
+                let code = e.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+                let said = format!("topic {} partition {}: {e}", m.topic(), m.partition());
+                d.failed.get_or_insert((code, said));
+            }
+        }
+        if d.outstanding == 0 || d.failed.is_some() {
+            self.changed.notify_all();
+        }
+    }
+}
+
+/// A transactional producer whose transactions are used one after another.
+pub(crate) struct Transaction {
+    producer: Detached<ThreadedProducer<TransactionContext>>,
+    id: String,
+    generation: u32,
+    /// The broker refused a record: its sequence number is missing, see `produce`.
+    skipped: bool,
+}
+
+/// Creates a producer and fences every earlier owner of its id.
+pub(crate) fn open_fenced<C>(
+    config: &ClientConfig,
+    context: C,
+    id: &str,
+    wait: Duration,
+) -> Result<Detached<ThreadedProducer<C>>, LogError>
+where
+    C: ProducerContext + 'static,
+{
+    let deadline = Instant::now() + wait;
+    let producer: ThreadedProducer<C> =
+        config.create_with_context(context).map_err(|e| fault::creation(&format!("transactional id {id}"), &e))?;
+    let producer = Detached::new(producer);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match producer.init_transactions(left) {
+            Ok(()) => return Ok(producer),
+            Err(KafkaError::Transaction(e)) if e.is_retriable() && !left.is_zero() => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(e) => return Err(init_error(id, &e)),
+        }
+    }
+}
+
+fn init_error(id: &str, e: &KafkaError) -> LogError {
+    let said = format!("init_transactions of {id}: {}", fault::text(e));
+    match e.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed) => {
+            LogError::Refused(format!("{said}; grant this principal WRITE and DESCRIBE on the transactional id"))
+        }
+        Some(RDKafkaErrorCode::InvalidTransactionTimeout) => {
+            LogError::Refused(format!("{said}; raise `transaction.max.timeout.ms` of the brokers to a minute or more"))
+        }
+        Some(RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch) => {
+            LogError::Lost(said)
+        }
+        _ => LogError::Unavailable(said),
+    }
+}
+
+/// Waits until librdkafka's own count is zero as well: the last report is still held for a moment after its callback,
+/// and a commit that comes too early sleeps 100 ms (rdkafka 0.39 `commit_transaction` flushes in whole 100 ms polls).
+pub(crate) fn settle<C: ProducerContext + 'static>(producer: &ThreadedProducer<C>, deadline: Instant) -> bool {
+    let mut turns = 0_u32;
+    while producer.in_flight_count() > 0 {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        turns += 1;
+        if turns < 1000 {
+            std::thread::yield_now();
+        } else {
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    }
+    true
+}
+
+/// Commits, repeating what librdkafka allows to repeat until the deadline. Every other answer, and silence, leaves the
+/// outcome open: the caller must take over again (rule A).
+pub(crate) fn commit<C: ProducerContext + 'static>(
+    producer: &ThreadedProducer<C>,
+    id: &str,
+    deadline: Instant,
+) -> Result<(), LogError> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match producer.commit_transaction(left.max(Duration::from_millis(1))) {
+            Ok(()) => return Ok(()),
+            Err(KafkaError::Transaction(e)) if e.is_retriable() && !left.is_zero() => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(e) => return Err(LogError::Lost(format!("commit of {id}: {}", fault::text(&e)))),
+        }
+    }
+}
+
+impl Transaction {
+    pub(crate) fn open(config: &ClientConfig, id: &str, wait: Duration) -> Result<Self, LogError> {
+        let context = TransactionContext {
+            events: Events::new(id),
+            delivered: Mutex::default(),
+            changed: Condvar::new(),
+        };
+        let producer = open_fenced(config, context, id, wait)?;
+        Ok(Transaction { producer, id: id.to_owned(), generation: 0, skipped: false })
+    }
+
+    fn lost(&self, doing: &str, what: &str) -> LogError {
+        let fatal = self.producer.client().fatal_error().map(|(_, s)| s).or_else(|| {
+            self.producer.context().events.fatal()
+        });
+        LogError::Lost(match fatal {
+            Some(fatal) if fatal != what => format!("{doing} on {}: {what} ({fatal})", self.id),
+            _ => format!("{doing} on {}: {what}", self.id),
+        })
+    }
+
+    /// Begins a transaction, sends all records in order and waits until each is acknowledged; returns the offset of the
+    /// last one. If a record can never be written, the transaction is aborted and the answer is `Refused`.
+    ///
+    /// After a record that the *broker* refused, librdkafka 2.12.1 aborts without bumping the epoch, although a
+    /// sequence number was used up: the next transaction on that partition fails with OUT_OF_ORDER_SEQUENCE_NUMBER,
+    /// and only its abort bumps. Nothing of it is committed, so it is aborted and sent once more.
+    pub(crate) fn produce(&mut self, records: &[NewRecord], deadline: Instant) -> Result<i64, LogError> {
+        let skipped = std::mem::take(&mut self.skipped);
+        self.begin_and_send(records, deadline)?;
+        match self.drain(deadline) {
+            Err(LogError::Lost(why)) if skipped && self.producer.client().fatal_error().is_none() => {
+                tracing::debug!(id = self.id, why, "sent again with a new epoch");
+                self.abort(deadline)?;
+                self.begin_and_send(records, deadline)?;
+                self.drain(deadline)
+            }
+            done => done,
+        }
+    }
+
+    fn begin_and_send(&mut self, records: &[NewRecord], deadline: Instant) -> Result<(), LogError> {
+        if u32::try_from(records.len()).is_err() {
+            return Err(LogError::Refused("too many records for one transaction".into()));
+        }
+        self.producer.begin_transaction().map_err(|e| self.lost("begin", &fault::text(&e)))?;
+        self.generation = self.generation.wrapping_add(1);
+        *self.producer.context().delivered() = Delivered {
+            generation: self.generation,
+            outstanding: records.len(),
+            last: records.len().saturating_sub(1),
+            last_offset: -1,
+            ..Delivered::default()
+        };
+        for (i, r) in records.iter().enumerate() {
+            if let Err(code) = self.send(i, r, deadline) {
+                self.producer.context().delivered().outstanding -= records.len() - i;
+                if fault::is_refusal(code) {
+                    let refused = fault::refusal(&r.topic, r.partition, record::size(r), code);
+                    return self.abort(deadline).and(Err(refused));
+                }
+                return Err(self.lost("send", &code.to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&self, index: usize, r: &NewRecord, deadline: Instant) -> Result<(), RDKafkaErrorCode> {
+        let opaque = (self.generation as usize) << 32 | index;
+        let mut base = record::to_base(r, opaque);
+        loop {
+            match self.producer.send(base) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
+                    if Instant::now() < deadline =>
+                {
+                    base = back;
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err((e, _)) => return Err(e.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::InvalidArgument)),
+            }
+        }
+    }
+
+    fn drain(&mut self, deadline: Instant) -> Result<i64, LogError> {
+        let context = self.producer.context();
+        let left = deadline.saturating_duration_since(Instant::now());
+        let (offset, outstanding, failed) = {
+            let (d, _) = context
+                .changed
+                .wait_timeout_while(context.delivered(), left, |d| d.outstanding > 0 && d.failed.is_none())
+                .unwrap_or_else(PoisonError::into_inner);
+            (d.last_offset, d.outstanding, d.failed.clone())
+        };
+        if let Some((code, said)) = failed {
+            if fault::is_refusal(code) {
+                self.skipped = true;
+                let remedy = "make the record smaller or correct the topic, see the limits of both";
+                return self.abort(deadline).and(Err(LogError::Refused(format!("{said}; {remedy}"))));
+            }
+            return Err(self.lost("delivery", &said));
+        }
+        if outstanding > 0 || !settle(&self.producer, deadline) {
+            return Err(self.lost("delivery", "records are unacknowledged past the deadline"));
+        }
+        Ok(offset)
+    }
+
+    /// Adds consumed offsets to the open transaction. Nothing may be in flight: offsets before the drain collide with
+    /// the previous transaction's markers far more often (notes/kafka-real.md 0.2).
+    pub(crate) fn send_offsets(
+        &self,
+        offsets: &TopicPartitionList,
+        group: &ConsumerGroupMetadata,
+        deadline: Instant,
+    ) -> Result<(), LogError> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.producer.send_offsets_to_transaction(offsets, group, left) {
+                Ok(()) => return Ok(()),
+                Err(KafkaError::Transaction(e)) if e.is_retriable() && !left.is_zero() => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(KafkaError::Transaction(e)) if e.txn_requires_abort() => {
+                    let said = format!("offsets on {}: {}; nothing was moved", self.id, e.string());
+                    return self.abort(deadline).and(Err(LogError::Unavailable(said)));
+                }
+                Err(e) => return Err(self.lost("offsets", &fault::text(&e))),
+            }
+        }
+    }
+
+    pub(crate) fn commit(&self, deadline: Instant) -> Result<(), LogError> {
+        commit(&self.producer, &self.id, deadline)
+    }
+
+    /// Aborts, but not before a first record was answered: an abort while AddPartitionsToTxn is under way turns fatal
+    /// (librdkafka #4849).
+    pub(crate) fn abort(&self, deadline: Instant) -> Result<(), LogError> {
+        let context = self.producer.context();
+        let left = deadline.saturating_duration_since(Instant::now());
+        let pending = context
+            .changed
+            .wait_timeout_while(context.delivered(), left, |d| {
+                d.outstanding > 0 && d.acknowledged == 0 && d.failed.is_none()
+            })
+            .is_ok_and(|(_, r)| r.timed_out());
+        if pending {
+            return Err(self.lost("abort", "no record was answered in time"));
+        }
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            match self.producer.abort_transaction(left) {
+                Ok(()) => return Ok(()),
+                Err(KafkaError::Transaction(e)) if e.is_retriable() && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(e) => return Err(self.lost("abort", &fault::text(&e))),
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! One thread per lane: takes it over, runs it, and takes it over again when it was lost, as long as it is ours.
+
+use super::clock::SystemClock;
+use super::process::Shared;
+use crate::lane::{Clock, Lane, LaneConfig, LaneEnd, LaneHandle, Takeover, take_over};
+use crate::log::LogError;
+use crate::store::{Store, StoreError, Stores};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Batches of commands that wait for the lane.
+const FEED_BATCHES: usize = 8;
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+
+/// A lane of this process.
+pub(super) struct LaneWorker {
+    control: Arc<Control>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Control {
+    state: Mutex<ControlState>,
+    changed: std::sync::Condvar,
+}
+
+#[derive(Default)]
+struct ControlState {
+    stop: bool,
+    handle: Option<LaneHandle>,
+    /// Offset of the next command after the last checkpoint.
+    committed: Option<i64>,
+}
+
+impl LaneWorker {
+    pub(super) fn start(shared: Arc<Shared>, partition: i32) -> std::io::Result<Self> {
+        let control = Arc::new(Control::default());
+        let theirs = control.clone();
+        let name = format!("{}-{partition}", shared.app);
+        let thread = std::thread::Builder::new().name(name).spawn(move || life(&shared, partition, &theirs))?;
+        Ok(LaneWorker { control, thread })
+    }
+
+    /// Asks for a clean end; does not wait.
+    pub(super) fn stop(&self) {
+        let mut state = self.control.lock();
+        state.stop = true;
+        if let Some(handle) = &state.handle {
+            handle.stop();
+        }
+        self.control.changed.notify_all();
+    }
+
+    /// Whether the thread has ended.
+    pub(super) fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// What lag tools may know.
+    pub(super) fn committed(&self) -> Option<i64> {
+        let state = self.control.lock();
+        state.handle.as_ref().map(LaneHandle::committed).or(state.committed)
+    }
+}
+
+impl Control {
+    fn lock(&self) -> std::sync::MutexGuard<'_, ControlState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stopped(&self) -> bool {
+        self.lock().stop
+    }
+
+    /// Sleeps, but not past a stop.
+    fn pause(&self, length: Duration) {
+        let state = self.lock();
+        drop(self.changed.wait_timeout_while(state, length, |s| !s.stop));
+    }
+
+    fn wait_for_stop(&self) {
+        let state = self.lock();
+        drop(self.changed.wait_while(state, |s| !s.stop));
+    }
+
+    /// Publishes the running lane; tells it at once if a stop came before.
+    fn running(&self, handle: LaneHandle) {
+        let mut state = self.lock();
+        if state.stop {
+            handle.stop();
+        }
+        state.handle = Some(handle);
+    }
+
+    fn ended(&self) {
+        let mut state = self.lock();
+        state.committed = state.handle.take().map(|h| h.committed());
+    }
+}
+
+fn life(shared: &Shared, partition: i32, control: &Control) {
+    let mut backoff = FIRST_BACKOFF;
+    while !control.stopped() {
+        match once(shared, partition, control, &mut backoff) {
+            LaneEnd::Stopped => return,
+            LaneEnd::Lost(why) => {
+                tracing::warn!(app = %shared.app, lane = partition, "lane lost, taken over again: {why}");
+            }
+            LaneEnd::Store(error) => {
+                tracing::error!(app = %shared.app, lane = partition, "store is rebuilt: {error}");
+                if let Err(error) = shared.stores.wipe(partition) {
+                    tracing::error!(app = %shared.app, lane = partition, "store cannot be rebuilt: {error}");
+                }
+            }
+            LaneEnd::Broken(why) => {
+                tracing::error!(app = %shared.app, lane = partition, "lane stopped, an operator has to look: {why}");
+                return control.wait_for_stop();
+            }
+        }
+        control.pause(backoff);
+        backoff = (backoff * 2).min(LONGEST_BACKOFF);
+    }
+}
+
+fn once(shared: &Shared, partition: i32, control: &Control, backoff: &mut Duration) -> LaneEnd {
+    let store = match open(shared, partition) {
+        Ok(store) => store,
+        Err(error) => return LaneEnd::Store(error),
+    };
+    let group_offset = match shared.committed_by_group(&shared.topics.commands, partition) {
+        Ok(offset) => offset,
+        Err(error) => return lost(&error),
+    };
+    let config = LaneConfig { partition, ..shared.lane.clone() };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let lane = match take_over(Takeover {
+        config,
+        log: shared.log.clone(),
+        store,
+        registry: shared.registry.clone(),
+        runtime: shared.tokio.clone(),
+        clock,
+        turnstile: shared.turnstile.clone(),
+        group_offset,
+    }) {
+        Ok(lane) => lane,
+        Err(end) => return end,
+    };
+    *backoff = FIRST_BACKOFF;
+    control.running(lane.handle());
+    let end = feed_and_run(shared, partition, lane);
+    control.ended();
+    end
+}
+
+fn feed_and_run(shared: &Shared, partition: i32, lane: Lane) -> LaneEnd {
+    let (sender, feed) = crossbeam_channel::bounded(FEED_BATCHES);
+    if let Err(error) = shared.feed.add(&shared.topics.commands, partition, lane.next_command(), sender) {
+        return lost(&error);
+    }
+    let end = lane.run(&feed);
+    if let Err(error) = shared.feed.remove(&shared.topics.commands, partition) {
+        tracing::warn!(lane = partition, "the feed of commands could not be ended: {error}");
+    }
+    end
+}
+
+fn lost(error: &LogError) -> LaneEnd {
+    LaneEnd::Lost(error.to_string())
+}
+
+fn open(shared: &Shared, partition: i32) -> Result<Box<dyn Store>, StoreError> {
+    shared.stores.open(partition)
+}

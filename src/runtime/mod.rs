@@ -1,0 +1,11 @@
+//! Wiring: the app, its group membership, its lanes on threads, shutdown. The only place that picks Kafka and RocksDB.
+
+mod app;
+mod clock;
+mod ingress_worker;
+mod lane_worker;
+mod process;
+mod stream;
+
+pub use app::App;
+pub use stream::Stream;

@@ -1,0 +1,293 @@
+//! One process of an app: joins the group, and runs a lane for every partition that it is given.
+
+use super::ingress_worker::IngressWorker;
+use super::lane_worker::LaneWorker;
+use crate::config::{Config, topics};
+use crate::core::limits::Limits;
+use crate::ingress::Binding;
+use crate::lane::{LaneConfig, Topics, Turnstile};
+use crate::log::LogError;
+use crate::log::kafka::{
+    CommandFeed, KafkaConfig, KafkaLog, Membership, MembershipEvent, TopicPartition, partition_for,
+};
+use crate::store::Stores;
+use crate::store::identity::Identity;
+use crate::store::rocks::RocksStores;
+use crate::workflow::registry::Registry;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+/// How long a take-over may wait for the log.
+const FENCE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the group waits for lanes that it takes away. Well below the session timeout; a lane that needs longer is
+/// fenced by the next owner.
+const REVOKE_WAIT: Duration = Duration::from_secs(4);
+/// How often group offsets are committed, for lag tools.
+const OFFSETS_EVERY: Duration = Duration::from_secs(1);
+/// Checkpoints of one process that may be under way at once.
+const CHECKPOINTS_AT_ONCE: usize = 2;
+
+/// What the threads of a process share.
+pub(super) struct Shared {
+    pub(super) app: Arc<str>,
+    pub(super) kafka: KafkaConfig,
+    pub(super) log: Arc<KafkaLog>,
+    pub(super) stores: RocksStores,
+    pub(super) feed: CommandFeed,
+    pub(super) topics: Topics,
+    /// The lane configuration, for any partition.
+    pub(super) lane: LaneConfig,
+    pub(super) registry: Arc<Registry>,
+    pub(super) bindings: Vec<Arc<Binding>>,
+    pub(super) tokio: tokio::runtime::Handle,
+    pub(super) turnstile: Arc<Turnstile>,
+    membership: RwLock<Option<Membership>>,
+}
+
+impl Shared {
+    pub(super) fn with_membership<T>(
+        &self,
+        ask: impl FnOnce(&Membership) -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
+        let membership = self.membership.read().unwrap_or_else(PoisonError::into_inner);
+        match &*membership {
+            Some(membership) => ask(membership),
+            None => Err(LogError::Unavailable(format!("group {} is not joined", self.app))),
+        }
+    }
+
+    pub(super) fn committed_by_group(&self, topic: &str, partition: i32) -> Result<Option<i64>, LogError> {
+        self.with_membership(|m| m.committed(topic, partition))
+    }
+}
+
+/// What an app brings along.
+pub(super) struct Parts {
+    pub(super) app: Arc<str>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) bindings: Vec<Arc<Binding>>,
+}
+
+enum Worker {
+    Lane(LaneWorker),
+    Ingress(IngressWorker),
+}
+
+impl Worker {
+    fn stop(&self) {
+        match self {
+            Worker::Lane(lane) => lane.stop(),
+            Worker::Ingress(ingress) => ingress.stop(),
+        }
+    }
+    fn is_finished(&self) -> bool {
+        match self {
+            Worker::Lane(lane) => lane.is_finished(),
+            Worker::Ingress(ingress) => ingress.is_finished(),
+        }
+    }
+}
+
+type Workers = Mutex<HashMap<TopicPartition, Worker>>;
+
+/// A running process. [`stop`](Self::stop) it, or the group notices its end only after the session timeout.
+pub(super) struct Process {
+    shared: Arc<Shared>,
+    workers: Arc<Workers>,
+    failed: Arc<Mutex<Option<String>>>,
+    stop: Arc<std::sync::atomic::AtomicBool>,
+    offsets: Option<std::thread::JoinHandle<()>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Process {
+    /// Checks everything that can be checked, then joins the group. Blocks.
+    pub(super) fn start(
+        parts: Parts,
+        config: &Config,
+        tokio: tokio::runtime::Handle,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let kafka = config.kafka_config(&parts.app);
+        let log = Arc::new(KafkaLog::new(kafka.clone())?);
+        let layout = topics::check(log.admin(), &parts.app)?;
+        for binding in &parts.bindings {
+            if log.admin().partitions(binding.topic)?.is_none() {
+                return Err(format!(
+                    "the topic {} is bound by app.stream but does not exist: create it, then start again",
+                    binding.topic
+                )
+                .into());
+            }
+        }
+        let identity = Identity {
+            cluster_id: log.admin().cluster_id()?,
+            app: parts.app.to_string(),
+            partitions: layout.partitions,
+        };
+        let stores = RocksStores::open(config.state_dir(&parts.app), &identity)?;
+        let feed = CommandFeed::open(&kafka)?;
+        let topics = Topics::of(&parts.app);
+        let lane = LaneConfig {
+            app: parts.app.clone(),
+            partition: 0,
+            partitions: layout.partitions,
+            reply_partitions: layout.reply_partitions,
+            topics: topics.clone(),
+            limits: Limits { payload_bytes: config.payload_limit_bytes, ..Limits::default() },
+            partition_for,
+            commit_interval: Duration::from_millis(config.commit_interval_ms),
+            journal_roll: Duration::from_millis(config.journal_roll_ms),
+            min_compaction_lag: Duration::from_millis(layout.min_compaction_lag_ms),
+            cache_bytes: config.cache_bytes,
+            fence_timeout: FENCE_TIMEOUT,
+        };
+        let shared = Arc::new(Shared {
+            app: parts.app,
+            kafka,
+            log,
+            stores,
+            feed,
+            topics,
+            lane,
+            registry: parts.registry,
+            bindings: parts.bindings,
+            tokio,
+            turnstile: Arc::new(Turnstile::new(CHECKPOINTS_AT_ONCE)),
+            membership: RwLock::new(None),
+        });
+        Self::join(shared, config)
+    }
+
+    fn join(
+        shared: Arc<Shared>,
+        config: &Config,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let workers: Arc<Workers> = Arc::default();
+        let failed: Arc<Mutex<Option<String>>> = Arc::default();
+        let mut names = vec![shared.topics.commands.to_string()];
+        names.extend(shared.bindings.iter().map(|b| b.topic.to_string()));
+        names.sort();
+        names.dedup();
+        let handler = {
+            let (shared, workers, failed) = (shared.clone(), workers.clone(), failed.clone());
+            move |event| match event {
+                MembershipEvent::Assigned(partitions) => assigned(&shared, &workers, partitions),
+                MembershipEvent::Revoked { partitions, lost } => {
+                    revoked(&workers, &partitions, if lost { Duration::ZERO } else { REVOKE_WAIT });
+                }
+                MembershipEvent::Failed(why) => *lock(&failed) = Some(why),
+            }
+        };
+        let session = Duration::from_millis(config.session_timeout_ms);
+        // The handler may be called before this returns; the workers then wait for the membership with the lock.
+        let mut slot = shared.membership.write().unwrap_or_else(PoisonError::into_inner);
+        let membership = Membership::join(
+            &shared.kafka,
+            &shared.app,
+            &names,
+            config.instance_id.clone(),
+            session,
+            handler,
+        )?;
+        *slot = Some(membership);
+        drop(slot);
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let offsets = {
+            let (shared, workers, stop) = (shared.clone(), workers.clone(), stop.clone());
+            std::thread::Builder::new()
+                .name("group-offsets".into())
+                .spawn(move || commit_offsets(&shared, &workers, &stop))?
+        };
+        Ok(Process { shared, workers, failed, stop, offsets: Some(offsets) })
+    }
+
+    /// Why the process cannot go on, if so.
+    pub(super) fn failure(&self) -> Option<String> {
+        lock(&self.failed).clone()
+    }
+
+    /// Ends cleanly: last checkpoints, open transactions ended, group left. Blocks, some seconds at most.
+    pub(super) fn stop(mut self) {
+        self.stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        if let Some(thread) = self.offsets.take() {
+            thread.thread().unpark();
+            if thread.join().is_err() {
+                tracing::error!("the thread that commits group offsets panicked");
+            }
+        }
+        let all: Vec<TopicPartition> = lock(&self.workers).keys().cloned().collect();
+        revoked(&self.workers, &all, REVOKE_WAIT);
+        let membership = self.shared.membership.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(membership) = membership {
+            membership.leave();
+        }
+    }
+}
+
+fn assigned(shared: &Arc<Shared>, workers: &Workers, partitions: Vec<TopicPartition>) {
+    for (topic, partition) in partitions {
+        let started = if topic == shared.topics.commands {
+            LaneWorker::start(shared.clone(), partition).map(Worker::Lane)
+        } else {
+            IngressWorker::start(shared.clone(), &topic, partition).map(Worker::Ingress)
+        };
+        match started {
+            Ok(worker) => {
+                tracing::info!(%topic, partition, "assigned");
+                if let Some(earlier) = lock(workers).insert((topic, partition), worker) {
+                    earlier.stop();
+                }
+            }
+            Err(error) => tracing::error!(%topic, partition, "no thread for the partition: {error}"),
+        }
+    }
+}
+
+/// Stops the workers of partitions that go to someone else, all at once, and waits a bounded time.
+fn revoked(workers: &Workers, partitions: &[TopicPartition], wait: Duration) {
+    let going: Vec<Worker> = {
+        let mut workers = lock(workers);
+        partitions.iter().filter_map(|p| workers.remove(p)).collect()
+    };
+    for worker in &going {
+        worker.stop();
+    }
+    let deadline = Instant::now() + wait;
+    while going.iter().any(|w| !w.is_finished()) && Instant::now() < deadline {
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+    let late = going.iter().filter(|w| !w.is_finished()).count();
+    if late > 0 {
+        tracing::warn!("{late} of {} partitions were given up before they had ended cleanly", going.len());
+    }
+}
+
+/// Group offsets only serve lag tools; the position in the state is the authority.
+fn commit_offsets(shared: &Shared, workers: &Workers, stop: &std::sync::atomic::AtomicBool) {
+    let mut known: HashMap<i32, i64> = HashMap::new();
+    while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+        std::thread::park_timeout(OFFSETS_EVERY);
+        let mut changed = Vec::new();
+        for ((_, partition), worker) in &*lock(workers) {
+            if let Worker::Lane(lane) = worker
+                && let Some(offset) = lane.committed()
+                && known.insert(*partition, offset) != Some(offset)
+            {
+                changed.push((*partition, offset));
+            }
+        }
+        let topic = shared.topics.commands.clone();
+        let offsets: Vec<(&str, i32, i64)> = changed.iter().map(|(p, o)| (&*topic, *p, *o)).collect();
+        if offsets.is_empty() {
+            continue;
+        }
+        if let Err(error) = shared.with_membership(|m| m.commit_offsets(&offsets)) {
+            tracing::debug!("group offsets are not committed now: {error}");
+            known.clear();
+        }
+    }
+}

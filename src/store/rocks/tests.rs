@@ -1,0 +1,107 @@
+use super::*;
+use crate::store::memory::MemoryStores;
+
+fn identity() -> Identity {
+    Identity { cluster_id: "c1".into(), app: "payments".into(), partitions: 8, format: 1 }
+}
+
+fn w(k: &str, v: Option<&str>) -> Write {
+    (Bytes::copy_from_slice(k.as_bytes()), v.map(|v| Bytes::copy_from_slice(v.as_bytes())))
+}
+
+/// What both kinds of store must do alike.
+fn behaves(s: &mut dyn Store) {
+    assert_eq!(s.next_changelog_offset().unwrap(), 0);
+    s.apply(&[w("a1", Some("x")), w("a2", Some("y")), w("a3", Some("z")), w("b1", Some("q"))], 7).unwrap();
+    s.apply(&[w("a2", None), w("a3", Some("zz"))], 9).unwrap();
+    assert_eq!(s.next_changelog_offset().unwrap(), 9);
+    assert_eq!(s.get(b"a2").unwrap(), None);
+    assert_eq!(s.get(b"a3").unwrap().as_deref(), Some(&b"zz"[..]));
+    let keys = |prefix: &[u8], from: &[u8], n| -> Vec<String> {
+        let found = s.scan(prefix, from, n).unwrap();
+        found.iter().map(|(k, _)| String::from_utf8_lossy(k).into_owned()).collect()
+    };
+    assert_eq!(keys(b"a", b"", 10), ["a1", "a3"]);
+    assert_eq!(keys(b"a", b"a2", 10), ["a3"]);
+    assert_eq!(keys(b"a", b"a3", 10), ["a3"]);
+    assert_eq!(keys(b"a", b"b", 10), [""; 0]);
+    assert_eq!(keys(b"", b"", 10), ["a1", "a3", "b1"], "the reserved key is not shown");
+    assert_eq!(keys(b"", b"", 2), ["a1", "a3"]);
+    s.wipe().unwrap();
+    assert_eq!(s.next_changelog_offset().unwrap(), 0);
+    assert_eq!(s.get(b"a1").unwrap(), None);
+}
+
+#[test]
+fn stores_behave_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    behaves(&mut *RocksStores::open(dir.path(), &identity()).unwrap().open(0).unwrap());
+    behaves(&mut *MemoryStores::default().open(0).unwrap());
+}
+
+#[test]
+fn a_closed_store_comes_back_with_its_offset_and_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let stores = RocksStores::open(dir.path(), &identity()).unwrap();
+    let mut s = stores.open_rocks(7).unwrap();
+    s.apply(&[w("k", Some("v"))], 41).unwrap();
+    let before = s.dump().unwrap();
+    assert_eq!(before.len(), 2);
+    drop(s);
+    assert!(dir.path().join("p-0007").is_dir());
+    let s = stores.open_rocks(7).unwrap();
+    assert_eq!(s.next_changelog_offset().unwrap(), 41);
+    assert_eq!(s.dump().unwrap(), before);
+}
+
+#[test]
+fn the_folder_is_locked_until_the_last_store_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let stores = RocksStores::open(dir.path(), &identity()).unwrap();
+    let store = stores.open(0).unwrap();
+    drop(stores);
+    assert!(matches!(RocksStores::open(dir.path(), &identity()), Err(StoreError::InUse { .. })));
+    drop(store);
+    RocksStores::open(dir.path(), &identity()).unwrap();
+}
+
+#[test]
+fn a_lost_memtable_leaves_the_store_behind_never_torn() {
+    let dir = tempfile::tempdir().unwrap();
+    let (live, copy) = (dir.path().join("live"), dir.path().join("copy"));
+    let stores = RocksStores::open(&live, &identity()).unwrap();
+    let mut s = stores.open_rocks(0).unwrap();
+    s.apply(&[w("k", Some("1"))], 1).unwrap();
+    s.flush().unwrap();
+    s.apply(&[w("k", Some("2")), w("l", Some("2"))], 2).unwrap();
+    // What kill -9 leaves: the files without the memtable.
+    copy_dir(&live, &copy);
+    let left = RocksStores::open(&copy, &identity()).unwrap().open_rocks(0).unwrap();
+    assert_eq!(left.next_changelog_offset().unwrap(), 1);
+    assert_eq!(left.get(b"k").unwrap().as_deref(), Some(&b"1"[..]));
+    assert_eq!(left.get(b"l").unwrap(), None);
+}
+
+#[test]
+fn damage_is_reported_with_its_path_and_a_wipe_heals_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let stores = RocksStores::open(dir.path(), &identity()).unwrap();
+    let mut s = stores.open_rocks(3).unwrap();
+    s.apply(&[w("k", Some("v"))], 1).unwrap();
+    drop(s);
+    let folder = dir.path().join("p-0003");
+    std::fs::write(folder.join("CURRENT"), b"nonsense").unwrap();
+    let Err(e) = stores.open_rocks(3) else { panic!("a damaged store was opened") };
+    assert!(matches!(&e, StoreError::Io { .. }) && e.to_string().contains("p-0003"), "{e}");
+    stores.wipe(3).unwrap();
+    assert_eq!(stores.open_rocks(3).unwrap().next_changelog_offset().unwrap(), 0);
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for e in std::fs::read_dir(from).unwrap() {
+        let e = e.unwrap();
+        let target = to.join(e.file_name());
+        if e.file_type().unwrap().is_dir() { copy_dir(&e.path(), &target) } else { std::fs::copy(e.path(), target).map(|_| ()).unwrap() }
+    }
+}
