@@ -1,17 +1,16 @@
 //! The Kafka log against a broker: `SAKIA_TEST_BOOTSTRAP=host:port`, or the embedded one.
 #![cfg(feature = "engine")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests; clippy exempts only the test functions")]
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use sakia::log::kafka::{
-    Admin, CommandFeed, IdempotentProducer, IngressWriter, KafkaConfig, KafkaLog, Membership, MembershipEvent,
-    TopicPartition, partition_for,
+    Admin, CommandFeed, IdempotentProducer, IngressWriter, KafkaConfig, KafkaLog, Membership,
+    MembershipEvent, TopicPartition, partition_for,
 };
-use sakia::log::{
-    Appended, Isolation, JournalAcks, LaneNames, Log, LogError, LogReader, NewRecord, Record,
-};
+use sakia::log::{Appended, Isolation, JournalAcks, LaneNames, Log, LogError, LogReader, NewRecord, Record};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -117,7 +116,11 @@ fn open_gate() -> Result<(), LogError> {
     Ok(())
 }
 
-fn raw_transaction(c: &KafkaConfig, topic: &str, value: &str) -> ThreadedProducer<rdkafka::producer::DefaultProducerContext> {
+fn raw_transaction(
+    c: &KafkaConfig,
+    topic: &str,
+    value: &str,
+) -> ThreadedProducer<rdkafka::producer::DefaultProducerContext> {
     let p: ThreadedProducer<_> = ClientConfig::new()
         .set("bootstrap.servers", &c.bootstrap)
         .set("transactional.id", fresh("raw"))
@@ -187,7 +190,10 @@ fn appends_are_acknowledged_in_order_and_survive_rolls() {
     for seq in 0..300 {
         w.journal.append(seq, Bytes::from(format!("{seq}"))).unwrap();
         if seq % 100 == 50 {
-            assert!(matches!(w.journal.roll(), Err(LogError::Unavailable(_))), "rolled with records in flight");
+            assert!(
+                matches!(w.journal.roll(), Err(LogError::Unavailable(_))),
+                "rolled with records in flight"
+            );
         }
         if seq % 100 == 99 {
             for s in seq - 99..=seq {
@@ -230,7 +236,9 @@ fn a_new_owner_fences_the_old_one() {
             let e = old.journal.append(100, Bytes::from_static(b"zombie")).unwrap_err();
             assert!(matches!(e, LogError::Lost(_)), "{e}");
             println!("old owner: {e}");
-            let e = old.checkpoints.commit(vec![record(&names.changelog, Some(1), "k", "zombie")], &mut open_gate);
+            let e = old
+                .checkpoints
+                .commit(vec![record(&names.changelog, Some(1), "k", "zombie")], &mut open_gate);
             assert!(matches!(e, Err(LogError::Lost(_))), "{e:?}");
             println!("old owner: {}", e.unwrap_err());
             assert!(rx.try_recv().is_err(), "only the first loss is reported");
@@ -267,7 +275,9 @@ fn checkpoints_are_atomic_and_gated() {
     assert!(matches!(&e, LogError::Refused(s) if s.contains("partition 1")), "{e}");
     // Larger than the topic allows, but not than the producer does: the broker refuses it.
     let mut large = batch(4);
-    large[1].value = Some(Bytes::from((0..1_500_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<_>>()));
+    large[1].value = Some(Bytes::from(
+        (0..1_500_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<_>>(),
+    ));
     let e = w.checkpoints.commit(large, &mut open_gate).unwrap_err();
     assert!(matches!(&e, LogError::Refused(_)), "{e}");
     let last = w.checkpoints.commit(batch(5), &mut open_gate).unwrap();
@@ -305,7 +315,10 @@ fn a_deleted_start_is_broken_and_says_so() {
             Err(e) => break e,
         }
     };
-    assert!(matches!(&e, LogError::Broken(s) if s.contains(&t) && s.contains("offset 2") && s.contains("6..10")), "{e}");
+    assert!(
+        matches!(&e, LogError::Broken(s) if s.contains(&t) && s.contains("offset 2") && s.contains("6..10")),
+        "{e}"
+    );
 }
 
 #[test]
@@ -314,7 +327,8 @@ fn the_feed_loses_nothing_behind_a_slow_taker() {
     let t = topic(&c, "feed", 2);
     let p = IdempotentProducer::new(&c).unwrap();
     let n = 20_000;
-    let sent: Vec<_> = (0..n).map(|i| p.send(&record(&t, Some(i % 2), "k", &i.to_string())).unwrap()).collect();
+    let sent: Vec<_> =
+        (0..n).map(|i| p.send(&record(&t, Some(i % 2), "k", &i.to_string())).unwrap()).collect();
     for d in sent {
         futures::executor::block_on(d).unwrap().unwrap();
     }
@@ -511,7 +525,11 @@ fn measure() {
         let range = log.offsets(&names.changelog, 1, Isolation::Committed).unwrap();
         let mut r = log.read(&names.changelog, 1, range.start, Isolation::Committed).unwrap();
         let n = read_to(&mut *r, range.end).len();
-        println!("restore of {n} x 200 B: {:?}, {:.0} records/s", began.elapsed(), n as f64 / began.elapsed().as_secs_f64());
+        println!(
+            "restore of {n} x 200 B: {:?}, {:.0} records/s",
+            began.elapsed(),
+            n as f64 / began.elapsed().as_secs_f64()
+        );
     }
     let began = Instant::now();
     drop(w);
@@ -533,7 +551,9 @@ fn the_administrator_knows_topics_and_cluster() {
     let a = Admin::new(&c).unwrap();
     let t = fresh("admin");
     assert_eq!(a.partitions(&t).unwrap(), None);
-    assert!(a.create_topic(&t, 3, None, &[("cleanup.policy", "compact"), ("segment.bytes", "67108864")]).unwrap());
+    assert!(
+        a.create_topic(&t, 3, None, &[("cleanup.policy", "compact"), ("segment.bytes", "67108864")]).unwrap()
+    );
     assert!(!a.create_topic(&t, 3, None, &[]).unwrap());
     assert_eq!(a.partitions(&t).unwrap(), Some(3));
     let s = a.settings(&t).unwrap();

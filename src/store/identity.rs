@@ -90,11 +90,8 @@ fn lock(path: &Path) -> Result<File, StoreError> {
 
 fn check_identity(path: &Path, expected: &Identity) -> Result<(), StoreError> {
     let file = path.join(IDENTITY_FILE);
-    let foreign = |found: String| StoreError::Foreign {
-        path: path.to_owned(),
-        found,
-        expected: expected.to_string(),
-    };
+    let foreign =
+        |found: String| StoreError::Foreign { path: path.to_owned(), found, expected: expected.to_string() };
     match fs::read(&file) {
         Ok(bytes) => match serde_json::from_slice::<Identity>(&bytes) {
             Ok(found) if found == *expected => Ok(()),

@@ -18,7 +18,9 @@ pub type Write = (Bytes, Option<Bytes>);
 #[non_exhaustive]
 pub enum StoreError {
     /// Another process has the folder open.
-    #[error("the state folder {path} is in use by another process ({detail}); give each process its own `state_dir`")]
+    #[error(
+        "the state folder {path} is in use by another process ({detail}); give each process its own `state_dir`"
+    )]
     InUse {
         /// The folder.
         path: PathBuf,
@@ -26,7 +28,9 @@ pub enum StoreError {
         detail: String,
     },
     /// The folder belongs to something else: another app, another partition count, another cluster, another format.
-    #[error("the state folder {path} belongs to {found}, not to {expected}; choose another `state_dir`, or delete it: it is only a cache and is restored from the changelog")]
+    #[error(
+        "the state folder {path} belongs to {found}, not to {expected}; choose another `state_dir`, or delete it: it is only a cache and is restored from the changelog"
+    )]
     Foreign {
         /// The folder.
         path: PathBuf,

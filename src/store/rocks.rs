@@ -10,8 +10,8 @@ use super::identity::{Folder, io};
 use super::{Store, StoreError, Stores, Write};
 use bytes::Bytes;
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, Direction, FlushOptions, IteratorMode, LogLevel, Options,
-    PrefixRange, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+    BlockBasedOptions, Cache, DB, DBCompressionType, Direction, FlushOptions, IteratorMode, LogLevel,
+    Options, PrefixRange, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,7 +52,11 @@ impl RocksStores {
     }
 
     /// The same with limits of one's own.
-    pub fn with_budget(dir: impl AsRef<Path>, identity: &Identity, budget: Budget) -> Result<RocksStores, StoreError> {
+    pub fn with_budget(
+        dir: impl AsRef<Path>,
+        identity: &Identity,
+        budget: Budget,
+    ) -> Result<RocksStores, StoreError> {
         let folder = Arc::new(Folder::claim(dir.as_ref(), identity)?);
         Ok(RocksStores { folder, options: options(budget) })
     }
@@ -100,7 +104,10 @@ fn options(budget: Budget) -> Options {
     o.create_if_missing(true);
     o.set_block_based_table_factory(&table);
     // No stall by the manager: it would stop all lanes for one; RocksDB flushes instead.
-    o.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager(budget.write_buffers_bytes, false));
+    o.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager(
+        budget.write_buffers_bytes,
+        false,
+    ));
     o.set_write_buffer_size(budget.write_buffer_bytes);
     o.set_max_write_buffer_number(4);
     // Absent keys are the common case: every start asks for its id first.
@@ -149,7 +156,9 @@ pub struct RocksStore {
 
 impl RocksStore {
     fn db(&self) -> Result<&DB, StoreError> {
-        self.db.as_ref().ok_or_else(|| io(&self.path, "it could not be opened again after a wipe; restart the lane"))
+        self.db
+            .as_ref()
+            .ok_or_else(|| io(&self.path, "it could not be opened again after a wipe; restart the lane"))
     }
 
     fn io(&self, e: impl std::fmt::Display) -> StoreError {
@@ -239,9 +248,9 @@ impl Store for RocksStore {
     fn next_changelog_offset(&self) -> Result<i64, StoreError> {
         match self.get(OFFSET_KEY)? {
             None => Ok(0),
-            Some(b) => <[u8; 8]>::try_from(&b[..])
-                .map(i64::from_be_bytes)
-                .map_err(|_| self.io(format!("the next changelog offset has {} bytes; wipe the store", b.len()))),
+            Some(b) => <[u8; 8]>::try_from(&b[..]).map(i64::from_be_bytes).map_err(|_| {
+                self.io(format!("the next changelog offset has {} bytes; wipe the store", b.len()))
+            }),
         }
     }
 

@@ -48,7 +48,8 @@ impl Admin {
             topic = topic.set(k, v);
         }
         let what = format!("create topic {name} with {partitions} partitions");
-        let made = block_on(self.client.create_topics([&topic], &options())).map_err(|e| fault::question(&what, &e))?;
+        let made = block_on(self.client.create_topics([&topic], &options()))
+            .map_err(|e| fault::question(&what, &e))?;
         for r in made {
             match r {
                 Ok(_) => {}
@@ -75,8 +76,10 @@ impl Admin {
 
     fn leaders(&self, name: &str) -> Result<i32, LogError> {
         let what = format!("metadata of topic {name}");
-        let md = self.client.inner().fetch_metadata(Some(name), WAIT).map_err(|e| fault::question(&what, &e))?;
-        let with = |t: &rdkafka::metadata::MetadataTopic| t.partitions().iter().filter(|p| p.leader() >= 0).count();
+        let md =
+            self.client.inner().fetch_metadata(Some(name), WAIT).map_err(|e| fault::question(&what, &e))?;
+        let with =
+            |t: &rdkafka::metadata::MetadataTopic| t.partitions().iter().filter(|p| p.leader() >= 0).count();
         Ok(md.topics().first().map_or(0, |t| i32::try_from(with(t)).unwrap_or(i32::MAX)))
     }
 
@@ -113,8 +116,10 @@ impl Admin {
     pub fn delete_records(&self, topic: &str, partition: i32, before: i64) -> Result<(), LogError> {
         let what = format!("delete records of topic {topic} partition {partition} below offset {before}");
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(topic, partition, Offset::Offset(before)).map_err(|e| fault::question(&what, &e))?;
-        let done = block_on(self.client.delete_records(&list, &options())).map_err(|e| fault::question(&what, &e))?;
+        list.add_partition_offset(topic, partition, Offset::Offset(before))
+            .map_err(|e| fault::question(&what, &e))?;
+        let done = block_on(self.client.delete_records(&list, &options()))
+            .map_err(|e| fault::question(&what, &e))?;
         for e in done.elements() {
             match e.error() {
                 Ok(()) => {}
@@ -132,7 +137,10 @@ impl Admin {
     /// The cluster's id, to tell one cluster's state folder from another's.
     pub fn cluster_id(&self) -> Result<String, LogError> {
         // One metadata answer first: the call below only looks at what the client knows.
-        self.client.inner().fetch_metadata(None, WAIT).map_err(|e| fault::question("the cluster's metadata", &e))?;
+        self.client
+            .inner()
+            .fetch_metadata(None, WAIT)
+            .map_err(|e| fault::question("the cluster's metadata", &e))?;
         self.client
             .inner()
             .fetch_cluster_id(WAIT)

@@ -60,8 +60,18 @@ impl FeedSink for Sender<Result<Vec<Record>, LogError>> {
 }
 
 enum Order {
-    Add { topic: String, partition: i32, from: i64, sink: Box<dyn FeedSink>, done: Sender<Result<(), LogError>> },
-    Remove { topic: String, partition: i32, done: Sender<Result<(), LogError>> },
+    Add {
+        topic: String,
+        partition: i32,
+        from: i64,
+        sink: Box<dyn FeedSink>,
+        done: Sender<Result<(), LogError>>,
+    },
+    Remove {
+        topic: String,
+        partition: i32,
+        done: Sender<Result<(), LogError>>,
+    },
 }
 
 /// Feeds the lanes of one process. Dropping it stops its thread without waiting.
@@ -87,13 +97,7 @@ impl CommandFeed {
     }
 
     /// Begins to deliver a partition from an offset on. Blocks for some milliseconds.
-    pub fn add(
-        &self,
-        topic: &str,
-        partition: i32,
-        from: i64,
-        sink: impl FeedSink,
-    ) -> Result<(), LogError> {
+    pub fn add(&self, topic: &str, partition: i32, from: i64, sink: impl FeedSink) -> Result<(), LogError> {
         let (done, answer) = bounded(1);
         self.order(Order::Add { topic: topic.into(), partition, from, sink: Box::new(sink), done }, &answer)
     }
@@ -236,10 +240,13 @@ impl Feed {
         if tap.paused == paused {
             return;
         }
-        let done = tap.list().and_then(|l| if paused { self.consumer.pause(&l) } else { self.consumer.resume(&l) });
+        let done =
+            tap.list().and_then(|l| if paused { self.consumer.pause(&l) } else { self.consumer.resume(&l) });
         match done {
             Ok(()) => tap.paused = paused,
-            Err(e) => tracing::warn!(topic = tap.topic, partition = tap.partition, error = %e, "cannot pause"),
+            Err(e) => {
+                tracing::warn!(topic = tap.topic, partition = tap.partition, error = %e, "cannot pause")
+            }
         }
     }
 
@@ -249,7 +256,9 @@ impl Feed {
         use RDKafkaErrorCode as Code;
         match e.rdkafka_error_code() {
             Some(Code::OffsetOutOfRange | Code::AutoOffsetReset) => self.check_ranges(),
-            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => self.check_ranges(),
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
+                self.check_ranges()
+            }
             _ => {}
         }
     }
@@ -257,7 +266,8 @@ impl Feed {
     fn check_ranges(&mut self) {
         let mut i = 0;
         while i < self.taps.len() {
-            let (topic, partition, next) = (self.taps[i].topic.clone(), self.taps[i].partition, self.taps[i].next);
+            let (topic, partition, next) =
+                (self.taps[i].topic.clone(), self.taps[i].partition, self.taps[i].next);
             let error = match self.inquirer.offsets(&topic, partition) {
                 Ok(r) if (r.start..=r.end).contains(&next) => None,
                 Ok(r) => Some(LogError::Broken(format!(
@@ -281,9 +291,9 @@ impl Feed {
     /// librdkafka stops fetching a partition after an offset error; begin again where we are.
     fn restart(&mut self, i: usize) {
         let tap = &mut self.taps[i];
-        let again = tap
-            .list()
-            .and_then(|l| self.consumer.incremental_unassign(&l).and_then(|()| self.consumer.incremental_assign(&l)));
+        let again = tap.list().and_then(|l| {
+            self.consumer.incremental_unassign(&l).and_then(|()| self.consumer.incremental_assign(&l))
+        });
         tap.paused = false;
         if let Err(e) = again {
             tracing::warn!(topic = tap.topic, partition = tap.partition, error = %e, "cannot restart fetching");

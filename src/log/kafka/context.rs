@@ -20,12 +20,7 @@ pub(crate) struct Events {
 
 impl Events {
     pub(crate) fn new(what: impl Into<String>) -> Self {
-        Events {
-            what: what.into(),
-            told: Mutex::default(),
-            fatal: Mutex::default(),
-            seen: AtomicU64::new(0),
-        }
+        Events { what: what.into(), told: Mutex::default(), fatal: Mutex::default(), seen: AtomicU64::new(0) }
     }
 
     /// Counts every event that `poll` consumes without returning it: a `None` from `poll` means an empty queue only

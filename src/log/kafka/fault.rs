@@ -20,7 +20,9 @@ pub(crate) fn text(e: &KafkaError) -> String {
             s
         }
         // Display would print the value, which may be a secret.
-        KafkaError::ClientConfig(_, why, key, _) => format!("the Kafka property `{key}` is not accepted: {why}"),
+        KafkaError::ClientConfig(_, why, key, _) => {
+            format!("the Kafka property `{key}` is not accepted: {why}")
+        }
         e => e.to_string(),
     }
 }
@@ -91,11 +93,15 @@ pub(crate) fn is_passing(code: Code) -> bool {
 pub(crate) fn question(what: &str, e: &KafkaError) -> LogError {
     match e.rdkafka_error_code() {
         Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
-            LogError::Broken(format!("{what}: there is no such topic or partition; create it, or correct the name"))
+            LogError::Broken(format!(
+                "{what}: there is no such topic or partition; create it, or correct the name"
+            ))
         }
-        Some(Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::ClusterAuthorizationFailed) => {
-            LogError::Refused(format!("{what}: {}; grant this principal access", text(e)))
-        }
+        Some(
+            Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed,
+        ) => LogError::Refused(format!("{what}: {}; grant this principal access", text(e))),
         _ => LogError::Unavailable(format!("{what}: {}", text(e))),
     }
 }

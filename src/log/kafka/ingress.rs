@@ -36,9 +36,9 @@ impl IngressWriter {
     ) -> Result<(), LogError> {
         let deadline = Instant::now() + PATIENCE;
         let mut offsets = TopicPartitionList::new();
-        offsets
-            .add_partition_offset(topic, partition, Offset::Offset(next_offset))
-            .map_err(|e| LogError::Refused(format!("topic {topic} partition {partition} offset {next_offset}: {e}")))?;
+        offsets.add_partition_offset(topic, partition, Offset::Offset(next_offset)).map_err(|e| {
+            LogError::Refused(format!("topic {topic} partition {partition} offset {next_offset}: {e}"))
+        })?;
         // Asked before the transaction begins, so that a failure leaves none open. A rebalance in between is refused
         // by the broker and aborts it.
         let group = membership.group_metadata()?;

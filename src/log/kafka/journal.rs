@@ -128,8 +128,9 @@ impl KafkaJournal {
 impl Journal for KafkaJournal {
     fn append(&mut self, seq: u64, record: Bytes) -> Result<(), LogError> {
         self.check("append")?;
-        let opaque = usize::try_from(seq)
-            .map_err(|_| LogError::Refused(format!("append {seq}: the sequence does not fit this machine")))?;
+        let opaque = usize::try_from(seq).map_err(|_| {
+            LogError::Refused(format!("append {seq}: the sequence does not fit this machine"))
+        })?;
         let deadline = Instant::now() + ROOM_WAIT;
         let mut base = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&self.topic, opaque)
             .partition(self.partition)
@@ -169,7 +170,10 @@ impl Journal for KafkaJournal {
         }
         let n = self.unanswered();
         if n > 0 {
-            return Err(LogError::Unavailable(format!("{} has {n} appends in flight; roll it later", self.id)));
+            return Err(LogError::Unavailable(format!(
+                "{} has {n} appends in flight; roll it later",
+                self.id
+            )));
         }
         self.end_transaction(Instant::now() + ROLL_WAIT)?;
         self.producer.begin_transaction().map_err(|e| self.lost("begin", &fault::text(&e)))

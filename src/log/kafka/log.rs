@@ -9,9 +9,7 @@ use super::fault;
 use super::journal::{JournalContext, KafkaJournal};
 use super::reader::KafkaReader;
 use super::transaction::{Transaction, open_fenced};
-use crate::log::{
-    Isolation, JournalAcks, LaneNames, LaneWriter, Log, LogError, LogReader, OffsetRange,
-};
+use crate::log::{Isolation, JournalAcks, LaneNames, LaneWriter, Log, LogError, LogReader, OffsetRange};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -139,7 +137,10 @@ impl Inquirer {
                         _ => Duration::ZERO,
                     };
                     if began.elapsed() >= patience {
-                        return Err(fault::question(&format!("offsets of topic {topic} partition {partition}"), &e));
+                        return Err(fault::question(
+                            &format!("offsets of topic {topic} partition {partition}"),
+                            &e,
+                        ));
                     }
                     thread::sleep(Duration::from_millis(50));
                 }

@@ -5,7 +5,9 @@ use super::context::{Events, client_context};
 use super::detached::Detached;
 use super::fault;
 use crate::log::LogError;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol};
+use rdkafka::consumer::{
+    BaseConsumer, CommitMode, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol,
+};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
@@ -100,7 +102,9 @@ impl ConsumerContext for GroupContext {
                         self.tell(MembershipEvent::Assigned(got));
                     }
                 }
-                Err(e) => self.tell(MembershipEvent::Failed(format!("cannot take partitions: {}", fault::text(&e)))),
+                Err(e) => {
+                    self.tell(MembershipEvent::Failed(format!("cannot take partitions: {}", fault::text(&e))))
+                }
             },
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
                 let gone = partitions(list);
@@ -112,7 +116,10 @@ impl ConsumerContext for GroupContext {
                 let left = self.owned.load(Ordering::SeqCst).saturating_sub(n);
                 self.owned.store(left, Ordering::SeqCst);
                 if let Err(e) = self.unassign(consumer, list) {
-                    self.tell(MembershipEvent::Failed(format!("cannot give partitions back: {}", fault::text(&e))));
+                    self.tell(MembershipEvent::Failed(format!(
+                        "cannot give partitions back: {}",
+                        fault::text(&e)
+                    )));
                 }
             }
             other => tracing::warn!(target: "sakia::kafka", error = ?other, "rebalance"),
@@ -187,7 +194,9 @@ impl Membership {
 
     /// Commits offsets (of the next record to read) for lag monitors, without waiting. Returns at once.
     pub fn commit_offsets(&self, offsets: &[(&str, i32, i64)]) -> Result<(), LogError> {
-        let failed = |e: KafkaError| LogError::Unavailable(format!("commit to group {}: {}", self.group, fault::text(&e)));
+        let failed = |e: KafkaError| {
+            LogError::Unavailable(format!("commit to group {}: {}", self.group, fault::text(&e)))
+        };
         let mut list = TopicPartitionList::new();
         for (topic, partition, offset) in offsets {
             list.add_partition_offset(topic, *partition, Offset::Offset(*offset)).map_err(failed)?;
@@ -201,7 +210,8 @@ impl Membership {
     /// The group's committed offset; `None` if there is none. Waits for a transaction that is about to change it, and
     /// is `Unavailable` if that takes too long. Blocks.
     pub fn committed(&self, topic: &str, partition: i32) -> Result<Option<i64>, LogError> {
-        let what = format!("committed offset of group {} for topic {topic} partition {partition}", self.group);
+        let what =
+            format!("committed offset of group {} for topic {topic} partition {partition}", self.group);
         let mut list = TopicPartitionList::new();
         list.add_partition(topic, partition);
         let found = self

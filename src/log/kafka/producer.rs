@@ -63,15 +63,21 @@ impl IdempotentProducer {
         let (answer, receiver) = oneshot::channel();
         match self.producer.send(record::to_base(record, Box::new(answer))) {
             Ok(()) => Ok(receiver),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Err(LogError::Unavailable(
-                "the producer's queue is full: the brokers are slower than this client, or away".into(),
-            )),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                Err(LogError::Unavailable(
+                    "the producer's queue is full: the brokers are slower than this client, or away".into(),
+                ))
+            }
             Err((e, _)) => Err(match e.rdkafka_error_code() {
                 Some(code) if fault::is_refusal(code) => {
                     fault::refusal(&record.topic, record.partition, record::size(record), code)
                 }
                 _ => {
-                    let fatal = self.producer.client().fatal_error().map_or_else(String::new, |(_, s)| format!(" ({s})"));
+                    let fatal = self
+                        .producer
+                        .client()
+                        .fatal_error()
+                        .map_or_else(String::new, |(_, s)| format!(" ({s})"));
                     LogError::Lost(format!("topic {}: {}{fatal}", record.topic, fault::text(&e)))
                 }
             }),

@@ -83,10 +83,8 @@ impl KafkaReader {
             partition: partition.to_string(),
             fetched: AtomicI64::new(-1),
         };
-        let consumer: BaseConsumer<ReaderContext> = config
-            .reader(isolation)
-            .create_with_context(context)
-            .map_err(|e| fault::creation(&what, &e))?;
+        let consumer: BaseConsumer<ReaderContext> =
+            config.reader(isolation).create_with_context(context).map_err(|e| fault::creation(&what, &e))?;
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, partition, Offset::Offset(from))
             .and_then(|()| consumer.assign(&list))
@@ -147,7 +145,8 @@ impl KafkaReader {
         use RDKafkaErrorCode as Code;
         match e.rdkafka_error_code() {
             Some(Code::OffsetOutOfRange | Code::AutoOffsetReset) => {
-                let range = self.consumer.fetch_watermarks(&self.topic, self.partition, Duration::from_secs(5));
+                let range =
+                    self.consumer.fetch_watermarks(&self.topic, self.partition, Duration::from_secs(5));
                 let holds = range.map_or_else(|_| String::new(), |(s, e)| format!(" (it holds {s}..{e})"));
                 Err(LogError::Broken(format!(
                     "{at} is not in the log any more{holds}: records were deleted before they were read, or the topic \
@@ -157,9 +156,9 @@ impl KafkaReader {
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
                 Err(LogError::Broken(format!("{at}: there is no such topic or partition; was it deleted?")))
             }
-            Some(Code::TopicAuthorizationFailed) => {
-                Err(LogError::Refused(format!("{at}: not authorised; grant this principal READ on the topic")))
-            }
+            Some(Code::TopicAuthorizationFailed) => Err(LogError::Refused(format!(
+                "{at}: not authorised; grant this principal READ on the topic"
+            ))),
             Some(Code::BadMessage | Code::InvalidMessage) => Err(LogError::Broken(format!(
                 "{at}: a record is damaged ({}); read it from another replica, see the broker's log",
                 fault::text(e)

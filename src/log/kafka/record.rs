@@ -21,7 +21,9 @@ pub(crate) fn from_message(m: &BorrowedMessage<'_>) -> Record {
         (k, v) => (k.map(Bytes::copy_from_slice), v.map(Bytes::copy_from_slice)),
     };
     let headers = m.headers().map_or_else(Vec::new, |h| {
-        h.iter().map(|h| (h.key.to_owned(), h.value.map_or_else(Bytes::new, Bytes::copy_from_slice))).collect()
+        h.iter()
+            .map(|h| (h.key.to_owned(), h.value.map_or_else(Bytes::new, Bytes::copy_from_slice)))
+            .collect()
     });
     Record {
         partition: m.partition(),

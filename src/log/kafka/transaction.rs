@@ -90,8 +90,9 @@ where
     C: ProducerContext + 'static,
 {
     let deadline = Instant::now() + wait;
-    let producer: ThreadedProducer<C> =
-        config.create_with_context(context).map_err(|e| fault::creation(&format!("transactional id {id}"), &e))?;
+    let producer: ThreadedProducer<C> = config
+        .create_with_context(context)
+        .map_err(|e| fault::creation(&format!("transactional id {id}"), &e))?;
     let producer = Detached::new(producer);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -108,22 +109,30 @@ where
 fn init_error(id: &str, e: &KafkaError) -> LogError {
     let said = format!("init_transactions of {id}: {}", fault::text(e));
     match e.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed) => {
-            LogError::Refused(format!("{said}; grant this principal WRITE and DESCRIBE on the transactional id"))
-        }
-        Some(RDKafkaErrorCode::InvalidTransactionTimeout) => {
-            LogError::Refused(format!("{said}; raise `transaction.max.timeout.ms` of the brokers to a minute or more"))
-        }
-        Some(RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch) => {
-            LogError::Lost(said)
-        }
+        Some(
+            RDKafkaErrorCode::TransactionalIdAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed,
+        ) => LogError::Refused(format!(
+            "{said}; grant this principal WRITE and DESCRIBE on the transactional id"
+        )),
+        Some(RDKafkaErrorCode::InvalidTransactionTimeout) => LogError::Refused(format!(
+            "{said}; raise `transaction.max.timeout.ms` of the brokers to a minute or more"
+        )),
+        Some(
+            RDKafkaErrorCode::Fenced
+            | RDKafkaErrorCode::ProducerFenced
+            | RDKafkaErrorCode::InvalidProducerEpoch,
+        ) => LogError::Lost(said),
         _ => LogError::Unavailable(said),
     }
 }
 
 /// Waits until librdkafka's own count is zero as well: the last report is still held for a moment after its callback,
 /// and a commit that comes too early sleeps 100 ms (rdkafka 0.39 `commit_transaction` flushes in whole 100 ms polls).
-pub(crate) fn settle<C: ProducerContext + 'static>(producer: &ThreadedProducer<C>, deadline: Instant) -> bool {
+pub(crate) fn settle<C: ProducerContext + 'static>(
+    producer: &ThreadedProducer<C>,
+    deadline: Instant,
+) -> bool {
     let mut turns = 0_u32;
     while producer.in_flight_count() > 0 {
         if Instant::now() >= deadline {
@@ -170,9 +179,12 @@ impl Transaction {
     }
 
     fn lost(&self, doing: &str, what: &str) -> LogError {
-        let fatal = self.producer.client().fatal_error().map(|(_, s)| s).or_else(|| {
-            self.producer.context().events.fatal()
-        });
+        let fatal = self
+            .producer
+            .client()
+            .fatal_error()
+            .map(|(_, s)| s)
+            .or_else(|| self.producer.context().events.fatal());
         LogError::Lost(match fatal {
             Some(fatal) if fatal != what => format!("{doing} on {}: {what} ({fatal})", self.id),
             _ => format!("{doing} on {}: {what}", self.id),
@@ -237,7 +249,9 @@ impl Transaction {
                     base = back;
                     std::thread::sleep(Duration::from_millis(1));
                 }
-                Err((e, _)) => return Err(e.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::InvalidArgument)),
+                Err((e, _)) => {
+                    return Err(e.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::InvalidArgument));
+                }
             }
         }
     }
