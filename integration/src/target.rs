@@ -37,9 +37,13 @@ impl Target {
     pub fn cluster(&self) -> Cluster {
         match self {
             Self::Embedded(broker) => Cluster::new(broker.bootstrap()),
-            Self::Real(bootstrap) => Cluster::new(bootstrap.clone()),
+            Self::Real(bootstrap) => Cluster::new(bootstrap.clone()).with_replication(replication()),
         }
     }
+}
+
+fn replication() -> i32 {
+    std::env::var(REPLICATION_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
 /// The address of the real Kafka to test against, if the environment names one.

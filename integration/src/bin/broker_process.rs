@@ -13,7 +13,7 @@ fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let port = arguments.next().context("usage: broker_process PORT FOLDER")?.parse()?;
     let folder = PathBuf::from(arguments.next().context("usage: broker_process PORT FOLDER")?);
-    let broker = Broker::start(BrokerConfig { port, data_dir: Some(folder), ..embedded_config() })?;
+    let mut broker = Broker::start(BrokerConfig { port, data_dir: Some(folder), ..embedded_config() })?;
     println!("{}", broker.port());
     std::io::stdout().flush()?;
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;

@@ -14,17 +14,11 @@ use rdkafka::error::RDKafkaErrorCode;
 use super::cluster::{Cluster, REQUEST_TIMEOUT};
 use super::group::offset_list;
 use super::wait::until;
-use crate::target::REPLICATION_VARIABLE;
 
 const LEADER_DEADLINE: Duration = Duration::from_secs(15);
 
 fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT))
-}
-
-fn replication() -> TopicReplication<'static> {
-    let copies = std::env::var(REPLICATION_VARIABLE).ok().and_then(|text| text.parse().ok());
-    TopicReplication::Fixed(copies.unwrap_or(1))
 }
 
 /// Admin calls answer once per name; we always name one.
@@ -44,7 +38,7 @@ impl Cluster {
         partitions: i32,
         settings: &[(&str, &str)],
     ) -> Result<Result<(), RDKafkaErrorCode>> {
-        let mut topic = NewTopic::new(name, partitions, replication());
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(self.replication()));
         for (key, value) in settings {
             topic = topic.set(key, value);
         }

@@ -16,12 +16,23 @@ static NAMES: AtomicU64 = AtomicU64::new(0);
 #[derive(Clone, Debug)]
 pub struct Cluster {
     bootstrap: String,
+    replication: i32,
 }
 
 impl Cluster {
-    /// The broker at `bootstrap` (`host:port`, or several with commas).
+    /// The broker at `bootstrap` (`host:port`, or several with commas). Topics get one copy.
     pub fn new(bootstrap: impl Into<String>) -> Self {
-        Self { bootstrap: bootstrap.into() }
+        Self { bootstrap: bootstrap.into(), replication: 1 }
+    }
+
+    /// The same, with this many copies of each topic.
+    #[must_use]
+    pub fn with_replication(self, replication: i32) -> Self {
+        Self { replication, ..self }
+    }
+
+    pub(crate) fn replication(&self) -> i32 {
+        self.replication
     }
 
     /// The address for clients.
