@@ -1,0 +1,43 @@
+# The same commands for people and CI. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Outside the clone, so that a second clone, or a clean one, does not compile RocksDB again.
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sakia/target
+# Only if nobody chose a compiler: RocksDB's build script runs again whenever these change.
+ifneq ($(shell command -v ccache),)
+  ifeq ($(origin CC),default)
+    export CC := ccache gcc
+  endif
+  ifeq ($(origin CXX),default)
+    export CXX := ccache g++
+  endif
+endif
+
+KAFKA_PORT ?= 19092
+
+.PHONY: help setup demo test test-kafka core check
+
+help: ## list the commands
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name what; do printf '  make %-11s %s\n' "$$name" "$$what"; done
+
+setup: ## install what the build needs (apt), or say what it is
+	@scripts/setup
+
+demo: setup ## orders become payments while a process is killed
+	@cargo build --workspace --bins
+	@"$$CARGO_TARGET_DIR/debug/payment-demo"
+
+test: setup ## everything, on the embedded broker
+	@cargo test --workspace
+
+core: ## the pure part alone: no librdkafka, no RocksDB, in seconds
+	@cargo test --no-default-features --lib
+
+test-kafka: setup ## the same checks on a real Apache Kafka (needs java 17 and mvn)
+	@scripts/test-kafka $(KAFKA_PORT)
+
+check: setup ## format, lints, house rules, docs, dependencies, compose file
+	@scripts/check

@@ -1,0 +1,161 @@
+//! The processes of the demo. Each is known by its process id, writes to a log of its own, and ends with the demo.
+
+use anyhow::{Context, Result, bail};
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where everything lives: folder, programs, ports.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) dir: PathBuf,
+    programs: PathBuf,
+    pub(crate) broker_port: u16,
+    pub(crate) provider_port: u16,
+}
+
+impl Stage {
+    /// A stage in a folder, with free ports.
+    pub(crate) fn set(dir: &Path) -> Result<Self> {
+        let programs = std::env::current_exe()?.parent().context("this program has no folder")?.to_path_buf();
+        // Both are held until both are known, so that they differ.
+        let (a, b) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
+        let (broker_port, provider_port) = (a.local_addr()?.port(), b.local_addr()?.port());
+        Ok(Stage { dir: dir.to_path_buf(), programs, broker_port, provider_port })
+    }
+
+    pub(crate) fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.broker_port)
+    }
+
+    pub(crate) fn ledger(&self) -> PathBuf {
+        self.dir.join("ledger.jsonl")
+    }
+
+    pub(crate) async fn start_broker(&self) -> Result<Process> {
+        let mut command = self.command("sakia");
+        command.arg("dev").args(["--port", &self.broker_port.to_string()]).arg("--dir").arg(self.dir.join("broker"));
+        let mut broker = Process::start("broker", command, &self.dir)?;
+        broker.await_port(self.broker_port).await?;
+        Ok(broker)
+    }
+
+    pub(crate) async fn start_provider(&self) -> Result<Process> {
+        let mut command = self.command("payment-provider");
+        command
+            .env("PROVIDER_LISTEN", format!("127.0.0.1:{}", self.provider_port))
+            .env("PROVIDER_LEDGER", self.ledger());
+        let mut provider = Process::start("provider", command, &self.dir)?;
+        provider.await_port(self.provider_port).await?;
+        Ok(provider)
+    }
+
+    /// A process of the app. `name` gives it a state folder of its own, which it finds again after a restart.
+    pub(crate) fn start_app(&self, name: &str) -> Result<Process> {
+        let mut command = self.app(name);
+        command.arg("serve");
+        Process::start(name, command, &self.dir)
+    }
+
+    /// Creates the topics that the app itself needs.
+    pub(crate) fn create_app_topics(&self) -> Result<()> {
+        let mut command = self.app("topics");
+        command.args(["topics", "init", "--partitions", "4", "--replication", "1"]);
+        let output = command.stdin(Stdio::null()).output().context("payments topics init")?;
+        if !output.status.success() {
+            bail!("payments topics init: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(())
+    }
+
+    fn app(&self, name: &str) -> Command {
+        let mut command = self.command("payments");
+        command
+            .env("SAKIA_BROKERS", self.bootstrap())
+            .env("SAKIA_STATE_DIR", self.dir.join(name))
+            .env("PROVIDER_URL", format!("http://127.0.0.1:{}", self.provider_port));
+        command
+    }
+
+    fn command(&self, program: &str) -> Command {
+        Command::new(self.programs.join(program))
+    }
+}
+
+/// A child process. Dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    fn start(name: &str, mut command: Command, dir: &Path) -> Result<Self> {
+        let log = dir.join(format!("{name}.log"));
+        let out = File::options().create(true).append(true).open(&log)?;
+        command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
+        let program = command.get_program().to_string_lossy().into_owned();
+        let child = command.spawn().with_context(|| format!("starting {program}; was it built?"))?;
+        Ok(Process { name: name.to_string(), child, log })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    async fn await_port(&mut self, port: u16) -> Result<()> {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let deadline = Instant::now() + START_TIMEOUT;
+        while TcpStream::connect(address).is_err() {
+            self.check_alive()?;
+            if Instant::now() > deadline {
+                bail!("{} does not answer on port {port}; its log is {}", self.name, self.log.display());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    /// Fails if the process has ended by itself, with the end of its log.
+    pub(crate) fn check_alive(&mut self) -> Result<()> {
+        let Some(status) = self.child.try_wait()? else { return Ok(()) };
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        let last = lines[lines.len().saturating_sub(8)..].join("\n  ");
+        bail!("{} ended by itself ({status}); the end of its log {}:\n  {last}", self.name, self.log.display());
+    }
+
+    /// `kill -9`: no chance to tidy up.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        Command::new("kill").args(["-TERM", &self.id().to_string()]).status()?;
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                bail!("{} does not end when it is asked to; its log is {}", self.name, self.log.display());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
