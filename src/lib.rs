@@ -3,14 +3,29 @@
 pub mod codec;
 pub mod core;
 pub mod workflow;
+
+#[cfg(feature = "engine")]
+pub mod cli;
+#[cfg(feature = "engine")]
+pub mod config;
+#[cfg(feature = "engine")]
+mod ingress;
 #[cfg(feature = "engine")]
 pub mod lane;
 #[cfg(feature = "engine")]
 pub mod log;
 #[cfg(feature = "engine")]
+mod runtime;
+#[cfg(feature = "engine")]
 pub mod store;
 
 pub use crate::core::retry::Retry;
-pub use crate::workflow::{Call, Ctx, Error, Permanent, RecordKey, Recv, Result, Run, Signal, Sleep, Topic, Workflow, boxed};
+#[cfg(feature = "engine")]
+pub use crate::config::Config;
+#[cfg(feature = "engine")]
+pub use crate::runtime::{App, Stream};
+pub use crate::workflow::{
+    Call, Ctx, Error, Permanent, RecordKey, Recv, Result, Run, Signal, Sleep, Topic, Workflow, boxed,
+};
 #[doc(hidden)]
 pub use futures;

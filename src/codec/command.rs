@@ -74,7 +74,11 @@ pub fn decode(
     if kind == "list" {
         let reply = reply.ok_or_else(|| missing(headers::REPLY))?;
         let (workflow, status) = (text(headers, headers::WORKFLOW)?, text(headers, headers::NAME)?);
-        return Ok(Incoming::List { workflow: workflow.map(Arc::from), status: status.map(Arc::from), reply });
+        return Ok(Incoming::List {
+            workflow: workflow.map(Arc::from),
+            status: status.map(Arc::from),
+            reply,
+        });
     }
     let to = InstanceKey::new(name(required(headers, headers::WORKFLOW)?)?, id(key)?);
     let ask = match kind {
@@ -256,10 +260,7 @@ mod tests {
         let payload = Bytes::from_static(b"{}");
         round_trip(CommandAsk::Start { input: payload.clone(), waiter: None });
         round_trip(CommandAsk::Start { input: payload.clone(), waiter: Some(Waiter::Parent(link.clone())) });
-        round_trip(CommandAsk::Start {
-            input: payload.clone(),
-            waiter: Some(Waiter::Client(reply.clone())),
-        });
+        round_trip(CommandAsk::Start { input: payload.clone(), waiter: Some(Waiter::Client(reply.clone())) });
         round_trip(CommandAsk::Signal { name: "approval".into(), payload: payload.clone() });
         round_trip(CommandAsk::Await(Waiter::Client(reply.clone())));
         round_trip(CommandAsk::Cancel { by: Some(link), reply: None });

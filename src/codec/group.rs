@@ -35,7 +35,10 @@ impl Group {
     /// From the value of a header.
     pub fn decode(mut bytes: &[u8]) -> Result<Self, CodecError> {
         if bytes.len() != LEN || bytes[0] != VERSION {
-            return Err(CodecError::new("changelog header", "it is not of a known format; upgrade this process"));
+            return Err(CodecError::new(
+                "changelog header",
+                "it is not of a known format; upgrade this process",
+            ));
         }
         bytes.advance(1);
         Ok(Group {

@@ -66,7 +66,9 @@ pub fn decode(mut bytes: &[u8]) -> Result<Key, CodecError> {
         }
         SIGNAL => Key::Signal(take_instance(at)?, take_u64(at)?),
         INBOX => Key::Inbox(take_instance(at)?, take_u64(at)?),
-        tag => return Err(CodecError::new("row key", format!("tag {tag} is not known; upgrade this process"))),
+        tag => {
+            return Err(CodecError::new("row key", format!("tag {tag} is not known; upgrade this process")));
+        }
     };
     if bytes.is_empty() { Ok(key) } else { Err(CodecError::new("row key", "it has bytes after its end")) }
 }

@@ -32,6 +32,9 @@ impl CodecError {
 /// Version of the internal formats. Raised when one changes; the old ones stay readable, with fixtures.
 const VERSION: u8 = 1;
 
+/// Version of the stored state as a whole, for the identity of a state folder.
+pub const FORMAT: u32 = VERSION as u32;
+
 fn pack<T: Serialize>(value: &T) -> Vec<u8> {
     // Serializing plain data into memory fails only for types without a length, of which there are none here.
     postcard::to_extend(value, vec![VERSION]).unwrap_or_default()
@@ -39,10 +42,14 @@ fn pack<T: Serialize>(value: &T) -> Vec<u8> {
 
 fn unpack<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, CodecError> {
     match bytes.split_first() {
-        Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|e| CodecError::new(what, e.to_string())),
+        Some((&VERSION, rest)) => {
+            postcard::from_bytes(rest).map_err(|e| CodecError::new(what, e.to_string()))
+        }
         Some((version, _)) => Err(CodecError::new(
             what,
-            format!("format version {version} is not known; it was written by a newer Sakia, upgrade this process"),
+            format!(
+                "format version {version} is not known; it was written by a newer Sakia, upgrade this process"
+            ),
         )),
         None => Err(CodecError::new(what, "it is empty")),
     }

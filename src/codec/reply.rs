@@ -123,11 +123,8 @@ fn kind_word(kind: FailureKind) -> &'static str {
 
 fn failure_json(failure: &Failure) -> Bytes {
     let details = serde_json::from_slice(&failure.details).ok();
-    let text = FailureText {
-        kind: kind_word(failure.kind).into(),
-        message: failure.message.clone(),
-        details,
-    };
+    let text =
+        FailureText { kind: kind_word(failure.kind).into(), message: failure.message.clone(), details };
     Bytes::from(serde_json::to_vec(&text).unwrap_or_default())
 }
 

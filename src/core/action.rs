@@ -1,9 +1,9 @@
 //! What the core wants done. Somebody else performs it.
 
 use crate::core::error::RejectCode;
+use crate::core::history::Outcome;
 use crate::core::ids::{InstanceKey, Millis, OpId};
 use crate::core::input::{Command, ReplyTo};
-use crate::core::history::Outcome;
 use bytes::Bytes;
 use std::sync::Arc;
 

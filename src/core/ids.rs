@@ -40,7 +40,11 @@ pub struct OpId {
 
 impl fmt::Display for OpId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.branch == 0 { write!(f, "{}", self.number) } else { write!(f, "{}.{}", self.branch, self.number) }
+        if self.branch == 0 {
+            write!(f, "{}", self.number)
+        } else {
+            write!(f, "{}.{}", self.branch, self.number)
+        }
     }
 }
 

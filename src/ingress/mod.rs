@@ -3,5 +3,5 @@
 mod binding;
 mod mover;
 
-pub use binding::{Binding, Bound};
+pub use binding::Binding;
 pub use mover::{Ingress, IngressEnd};

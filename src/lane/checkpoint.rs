@@ -47,8 +47,9 @@ impl Checkpointer {
         name: String,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = bounded(1);
-        let thread =
-            std::thread::Builder::new().name(name).spawn(move || write_all(checkpoints, &acks, &queue, &events, &trim))?;
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .spawn(move || write_all(checkpoints, &acks, &queue, &events, &trim))?;
         Ok(Checkpointer { jobs: Some(jobs), thread: Some(thread) })
     }
 

@@ -42,7 +42,8 @@ pub(super) fn list(
     let mut page = Page { partition, instances: Vec::new(), more: false };
     tables.scan(INSTANCE, |key, row| {
         let (Key::Instance(key), Row::Instance(found)) = (key, row) else { return };
-        let fits = workflow.is_none_or(|w| w == &*key.workflow) && status.is_none_or(|s| s == found.status.word());
+        let fits =
+            workflow.is_none_or(|w| w == &*key.workflow) && status.is_none_or(|s| s == found.status.word());
         if !fits {
             return;
         }

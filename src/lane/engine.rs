@@ -35,7 +35,9 @@ impl Engine {
         let at = Millis::try_from(record.timestamp_ms).unwrap_or(0);
         let actions = match command::decode(record.key.as_ref(), record.value.as_ref(), &record.headers) {
             Err((code, text)) => self.machine.reject(at, code, text),
-            Ok(Incoming::Command(command)) if self.config.lane_of(&command.to.id) != self.config.partition => {
+            Ok(Incoming::Command(command))
+                if self.config.lane_of(&command.to.id) != self.config.partition =>
+            {
                 self.pass_on(record, &command.to.id);
                 Vec::new()
             }
@@ -66,8 +68,7 @@ impl Engine {
     /// Applies the facts of a journal record, after the commands that it names.
     pub(super) fn apply_facts(&mut self, record: JournalRecord, live: Option<Live>) -> Result<(), LaneEnd> {
         for fact in record.facts {
-            let actions =
-                self.machine.apply_fact(&mut self.overlay, &mut self.executor, record.at, fact);
+            let actions = self.machine.apply_fact(&mut self.overlay, &mut self.executor, record.at, fact);
             self.performer(None, live).all(actions);
         }
         self.check_readable()
@@ -85,13 +86,7 @@ impl Engine {
     }
 
     fn performer<'a>(&'a mut self, record: Option<&'a Record>, live: Option<Live>) -> Performer<'a> {
-        Performer {
-            config: &self.config,
-            outbox: &mut self.outbox,
-            agenda: &mut self.agenda,
-            record,
-            live,
-        }
+        Performer { config: &self.config, outbox: &mut self.outbox, agenda: &mut self.agenda, record, live }
     }
 
     /// If a row could not be read, what was decided since is worthless: the lane ends before anything of it leaves.
@@ -103,9 +98,6 @@ impl Engine {
     }
 
     fn unreadable(&self, cause: String) -> LaneEnd {
-        LaneEnd::Store(StoreError::Io {
-            path: format!("lane {}", self.config.partition).into(),
-            cause,
-        })
+        LaneEnd::Store(StoreError::Io { path: format!("lane {}", self.config.partition).into(), cause })
     }
 }

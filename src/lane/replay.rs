@@ -65,11 +65,7 @@ pub(super) fn replay(
 }
 
 /// The offset of the first command to apply. Never coerced: a lost offset stops the lane.
-fn first_command(
-    log: &dyn Log,
-    config: &LaneConfig,
-    position: Option<&Position>,
-) -> Result<i64, LaneEnd> {
+fn first_command(log: &dyn Log, config: &LaneConfig, position: Option<&Position>) -> Result<i64, LaneEnd> {
     let range = log.offsets(&config.topics.commands, config.partition, Isolation::Committed)?;
     let Some(position) = position else { return Ok(range.start) };
     if range.start > position.next_command {

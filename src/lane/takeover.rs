@@ -137,13 +137,16 @@ fn start_checkpointer(
         let (log, topic, partition) = (log.clone(), config.topics.journal.clone(), config.partition);
         Box::new(move |position: &Position| {
             if let Err(error) = log.trim(&topic, partition, position.journal_offset) {
-                tracing::warn!("{topic} partition {partition} could not be trimmed, tried again later: {error}");
+                tracing::warn!(
+                    "{topic} partition {partition} could not be trimmed, tried again later: {error}"
+                );
             }
         })
     };
     let name = format!("{}-{}-ckpt", config.app, config.partition);
-    Checkpointer::start(checkpoints, acks.clone(), events.clone(), trim, name)
-        .map_err(|e| LaneEnd::Lost(format!("no thread for the checkpoints of lane {}: {e}", config.partition)))
+    Checkpointer::start(checkpoints, acks.clone(), events.clone(), trim, name).map_err(|e| {
+        LaneEnd::Lost(format!("no thread for the checkpoints of lane {}: {e}", config.partition))
+    })
 }
 
 /// Every open timer and every open step of the state goes on the agenda.

@@ -10,8 +10,7 @@ use crate::log::LogError;
 use crate::log::kafka::{
     CommandFeed, KafkaConfig, KafkaLog, Membership, MembershipEvent, TopicPartition, partition_for,
 };
-use crate::store::Stores;
-use crate::store::identity::Identity;
+use crate::store::Identity;
 use crate::store::rocks::RocksStores;
 use crate::workflow::registry::Registry;
 use std::collections::HashMap;
@@ -127,6 +126,7 @@ impl Process {
             cluster_id: log.admin().cluster_id()?,
             app: parts.app.to_string(),
             partitions: layout.partitions,
+            format: crate::codec::FORMAT,
         };
         let stores = RocksStores::open(config.state_dir(&parts.app), &identity)?;
         let feed = CommandFeed::open(&kafka)?;

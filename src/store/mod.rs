@@ -7,6 +7,8 @@ mod identity;
 pub mod memory;
 pub mod rocks;
 
+pub use identity::Identity;
+
 use bytes::Bytes;
 use std::path::PathBuf;
 

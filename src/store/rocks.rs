@@ -4,9 +4,7 @@
 //! from the changelog. Everything lives in ONE column family, so that each batch and each flush is atomic: with three
 //! families and no `atomic_flush`, 12 of 12 stores were torn by kill -9.
 
-pub use super::identity::Identity;
-
-use super::identity::{Folder, io};
+use super::identity::{Folder, Identity, io};
 use super::{Store, StoreError, Stores, Write};
 use bytes::Bytes;
 use rocksdb::{

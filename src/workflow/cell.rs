@@ -86,7 +86,8 @@ impl Cell {
 
     /// Ends every open operation with "cancelled", in the order in which they were issued.
     pub(super) fn cancel(&mut self) {
-        let open: Vec<OpId> = self.slots.iter().filter(|(_, s)| s.outcome.is_none()).map(|(id, _)| *id).collect();
+        let open: Vec<OpId> =
+            self.slots.iter().filter(|(_, s)| s.outcome.is_none()).map(|(id, _)| *id).collect();
         for op in open {
             self.resolve(op, Err(Failure::cancelled()));
         }

@@ -127,7 +127,12 @@ impl<S> Ctx<S> {
     ///
     /// # Errors
     /// The child's failure.
-    pub fn call<I: Serialize, O>(&self, workflow: Workflow<I, O>, id: impl fmt::Display, input: I) -> Call<O> {
+    pub fn call<I: Serialize, O>(
+        &self,
+        workflow: Workflow<I, O>,
+        id: impl fmt::Display,
+        input: I,
+    ) -> Call<O> {
         let child = InstanceKey::new(workflow.name(), id.to_string());
         Call::new(&self.cell, child, encode(&input))
     }

@@ -155,7 +155,9 @@ impl LaneExecutor {
                 match a.outcome {
                     Err(failure) if failure.kind == crate::core::error::FailureKind::Retryable => {
                         match a.retry.due_after(attempt, now) {
-                            Some(retry_at) => Fact::AttemptFailed { key, run, op, attempt, failure, retry_at },
+                            Some(retry_at) => {
+                                Fact::AttemptFailed { key, run, op, attempt, failure, retry_at }
+                            }
                             None => Fact::StepEnded { key, run, op, attempt, outcome: Err(failure) },
                         }
                     }
@@ -227,7 +229,9 @@ impl LaneExecutor {
             .map_err(|panic| panicked(&*panic))?
             .map_err(|error| Park {
                 code: ParkCode::Undecodable,
-                message: format!("the payload of its start does not fit the type that the code asks for: {error}"),
+                message: format!(
+                    "the payload of its start does not fit the type that the code asks for: {error}"
+                ),
             })?;
         let root = Arc::new(RootWaker {
             key: key.clone(),
@@ -323,7 +327,8 @@ impl Executor for LaneExecutor {
                 }
             }
         };
-        let ops = self.live.get(key).map(|l| std::mem::take(&mut l.cell.borrow_mut().asked)).unwrap_or_default();
+        let ops =
+            self.live.get(key).map(|l| std::mem::take(&mut l.cell.borrow_mut().asked)).unwrap_or_default();
         let end = match polled {
             Polled::Waiting => TurnEnd::Waiting,
             Polled::Returned(outcome) => TurnEnd::Returned(outcome),
@@ -468,6 +473,8 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Park {
     let place = super::panics::last_location().map(|l| format!(" at {l}")).unwrap_or_default();
     Park {
         code: ParkCode::Panicked,
-        message: format!("the code panicked{place}: {text}; deploy code that does not, then retry the instance"),
+        message: format!(
+            "the code panicked{place}: {text}; deploy code that does not, then retry the instance"
+        ),
     }
 }

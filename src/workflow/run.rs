@@ -174,8 +174,9 @@ impl<'a, T: Serialize + 'a> RunFuture<'a, T> {
 /// The bytes of a result, or the failure that takes its place.
 fn outcome<T: Serialize>(result: Result<T>, name: &str, limit: usize) -> Outcome {
     let bytes = match result {
-        Ok(value) => payload::encode(&value)
-            .map_err(|e| Failure::permanent(format!("the result of step \"{name}\" cannot be written: {e}")))?,
+        Ok(value) => payload::encode(&value).map_err(|e| {
+            Failure::permanent(format!("the result of step \"{name}\" cannot be written: {e}"))
+        })?,
         Err(error) => return Err(error.into_failure()),
     };
     if bytes.len() > limit {

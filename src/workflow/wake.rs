@@ -87,11 +87,12 @@ impl Wake for RootWaker {
 fn waking_line() -> String {
     let thread = std::thread::current().name().unwrap_or("without a name").to_string();
     let trace = std::backtrace::Backtrace::force_capture().to_string();
-    let line = trace
-        .lines()
-        .map(str::trim)
-        .filter_map(|l| l.strip_prefix("at "))
-        .find(|l| !l.contains("/rustc/") && !l.contains("/library/") && !l.contains("workflow/wake.rs"));
+    let line = trace.lines().map(str::trim).filter_map(|l| l.strip_prefix("at ")).find(|l| {
+        !l.contains("/rustc/")
+            && !l.contains("/library/")
+            && !l.contains("/registry/src/")
+            && !l.contains("src/workflow/")
+    });
     match line {
         Some(line) => format!("thread {thread}, {line}"),
         None => format!("thread {thread}"),

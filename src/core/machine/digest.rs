@@ -19,7 +19,11 @@ pub(crate) fn of(turns: Vec<Turn>, limit: usize) -> Digest {
                 MarkKind::Drop => {
                     if let Some((mark, since)) = open.remove(&mark.id) {
                         let end = DigestEnd::Dropped;
-                        push(&mut digest, limit, DigestEntry { mark, since, until: turn.at, attempts: 0, end });
+                        push(
+                            &mut digest,
+                            limit,
+                            DigestEntry { mark, since, until: turn.at, attempts: 0, end },
+                        );
                     }
                 }
                 MarkKind::Send(_) => {

@@ -191,7 +191,9 @@ impl Work<'_> {
 
     fn stray(&mut self, what: &str, key: &InstanceKey) {
         self.actions.push(Action::Stray {
-            message: format!("{what} for {key}, which does not exist: the fact is kept on the dead-letter topic"),
+            message: format!(
+                "{what} for {key}, which does not exist: the fact is kept on the dead-letter topic"
+            ),
         });
     }
 }

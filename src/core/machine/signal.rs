@@ -11,7 +11,9 @@ pub(super) fn apply(work: &mut Work<'_>, key: InstanceKey, name: Arc<str>, paylo
     let Some(mut instance) = work.load(&key) else {
         return work.dead_letter(
             RejectCode::UnknownInstance,
-            format!("signal \"{name}\" for {key}, which was never started; start it first, then send it again"),
+            format!(
+                "signal \"{name}\" for {key}, which was never started; start it first, then send it again"
+            ),
         );
     };
     if instance.status.outcome().is_some() {

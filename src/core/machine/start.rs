@@ -42,7 +42,8 @@ fn refusal(work: &Work<'_>, key: &InstanceKey, input: &Bytes) -> Option<(RejectC
         return Some((RejectCode::PayloadTooLarge, message));
     }
     let error = work.executor.check_start(&key.workflow, input).err()?;
-    let message = format!("start of {key}: its payload cannot be read: {error}; correct it and send it again");
+    let message =
+        format!("start of {key}: its payload cannot be read: {error}; correct it and send it again");
     Some((RejectCode::Undecodable, message))
 }
 

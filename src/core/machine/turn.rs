@@ -186,7 +186,13 @@ fn open(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance, op: Op)
         Ask::Run { .. } => {
             let step = Step { run, failed_attempts: 0, retry_at: 0, last_failure: None };
             work.tables.put(Key::Step(key.clone(), op.id), Row::Step(step));
-            work.actions.push(Action::RunStep { key: key.clone(), run, op: op.id, attempt: 1, not_before: 0 });
+            work.actions.push(Action::RunStep {
+                key: key.clone(),
+                run,
+                op: op.id,
+                attempt: 1,
+                not_before: 0,
+            });
         }
         Ask::Sleep { until: due, .. } => {
             until = due;

@@ -1,0 +1,55 @@
+//! An app for the tests of the engine, in a process of its own so that it can be killed: `worker`, configured as any
+//! app by `SAKIA_…`, and by `WORKER_APP` (its name) and `WORKER_OUT` (the topic that it writes).
+//!
+//! Each job does everything that a workflow can do, and writes what it saw, so that a reader can tell whether anything
+//! was lost, done twice or changed.
+
+use rand::Rng;
+use sakia::{App, Config, Ctx, Error, Result, Retry};
+use sakia_integration::jobs::{Done, GO, JOB, LEAF, Seen, out_topic};
+use std::time::Duration;
+
+/// One of so many attempts of the flaky step fails.
+const FLAKY: u32 = 3;
+
+struct Deps {
+    out: &'static str,
+}
+
+async fn job(ctx: Ctx<Deps>, n: u64) -> Result<Done> {
+    let out = out_topic(ctx.app().out);
+    // Not derived from anything: if the step's result were not recorded once and for all, it would differ.
+    let token: u64 = ctx.run("token", async || Ok(rand::rng().random())).await?;
+    ctx.send(out, &ctx.id(), Seen { n, token, ..Seen::stage("began") });
+    let before = ctx.now();
+    let asked_ms = 20 + n % 200;
+    ctx.sleep(Duration::from_millis(asked_ms)).await?;
+    let slept_ms = u64::try_from(ctx.now().duration_since(before)?.as_millis())?;
+    let (go, leaf) = sakia::join!(ctx.recv(GO), ctx.call(LEAF, format!("leaf-{n}"), n));
+    let (go, leaf) = (go?, leaf?);
+    ctx.run("flaky", async || {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        if rand::rng().random_ratio(1, FLAKY) { Err(Error::msg("try again")) } else { Ok(()) }
+    })
+    .retry(Retry::forever().starting_at(Duration::from_millis(20)))
+    .await?;
+    ctx.send(out, &ctx.id(), Seen { n, token, asked_ms, slept_ms, go, leaf, ..Seen::stage("ended") });
+    Ok(Done { token, leaf })
+}
+
+async fn leaf(ctx: Ctx<Deps>, n: u64) -> Result<u64> {
+    ctx.run("double", async || Ok(n * 2)).await
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter("warn,sakia=info").init();
+    let _points = fail::FailScenario::setup();
+    let name = std::env::var("WORKER_APP")?;
+    let out = Box::leak(std::env::var("WORKER_OUT")?.into_boxed_str());
+    let mut app = App::new(&name, Deps { out });
+    app.workflow(JOB, job);
+    app.workflow(LEAF, leaf);
+    let config = Config::from_env().map_err(|e| anyhow::anyhow!("{e}"))?;
+    app.serve(config).await.map_err(|e| anyhow::anyhow!("{e}"))
+}
