@@ -280,6 +280,17 @@ fn checkpoints_are_atomic_and_gated() {
     ));
     let e = w.checkpoints.commit(large, &mut open_gate).unwrap_err();
     assert!(matches!(&e, LogError::Refused(_)), "{e}");
+    for wrong in [
+        record("no-such-topic", Some(0), "k", "v"),
+        record("no-such-topic", None, "k", "v"),
+        record(t, Some(77), "k", "v"),
+    ] {
+        let began = Instant::now();
+        let e =
+            w.checkpoints.commit(vec![record(t, Some(0), "k", "never"), wrong], &mut open_gate).unwrap_err();
+        assert!(matches!(&e, LogError::Refused(_)), "{e}");
+        println!("refused after {:?}: {e}", began.elapsed());
+    }
     let last = w.checkpoints.commit(batch(5), &mut open_gate).unwrap();
     w.checkpoints.commit(batch(6), &mut open_gate).unwrap();
     let found = read_all(&log, t, 1, Isolation::Committed);

@@ -97,6 +97,9 @@ impl KafkaConfig {
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
             .set("socket.keepalive.enable", "true")
+            // Past this an unknown topic is an answer. At the default of 30 s a record to a topic that does not exist
+            // would run into the message timeout, which looks like a lost writer and not like a wrong name.
+            .set("topic.metadata.propagation.max.ms", "5000")
             .set("log.connection.close", "false");
         if self.is_loopback() {
             c.set("broker.address.family", "v4");

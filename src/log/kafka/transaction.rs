@@ -60,7 +60,13 @@ impl ProducerContext for TransactionContext {
             }
             Err((e, m)) => {
                 let code = e.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-                let said = format!("topic {} partition {}: {e}", m.topic(), m.partition());
+                let said = if fault::is_refusal(code) {
+                    let bytes = m.payload_len() + m.key().map_or(0, <[u8]>::len);
+                    fault::refusal(m.topic(), Some(m.partition()).filter(|p| *p >= 0), bytes, code)
+                        .to_string()
+                } else {
+                    format!("topic {} partition {}: {e}", m.topic(), m.partition())
+                };
                 d.failed.get_or_insert((code, said));
             }
         }
@@ -269,8 +275,7 @@ impl Transaction {
         if let Some((code, said)) = failed {
             if fault::is_refusal(code) {
                 self.skipped = true;
-                let remedy = "make the record smaller or correct the topic, see the limits of both";
-                return self.abort(deadline).and(Err(LogError::Refused(format!("{said}; {remedy}"))));
+                return self.abort(deadline).and(Err(LogError::Refused(said)));
             }
             return Err(self.lost("delivery", &said));
         }
