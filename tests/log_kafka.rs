@@ -19,26 +19,20 @@ const WAIT: Duration = Duration::from_secs(30);
 
 mod broker {
     use super::KafkaConfig;
+    use sakia_broker::{Broker, BrokerConfig};
+    use std::sync::OnceLock;
+    use std::time::Duration;
 
-    pub(super) fn config() -> Option<KafkaConfig> {
-        match std::env::var("SAKIA_TEST_BOOTSTRAP") {
-            Ok(at) => Some(KafkaConfig::new(at)),
-            Err(_) => {
-                eprintln!("skipped: SAKIA_TEST_BOOTSTRAP is not set");
-                None
-            }
-        }
+    /// The broker that the environment names, or one embedded broker for all tests of the process. It answers
+    /// CONCURRENT_TRANSACTIONS for a while after each transaction, as a real cluster does.
+    pub(super) fn config() -> KafkaConfig {
+        static EMBEDDED: OnceLock<Broker> = OnceLock::new();
+        KafkaConfig::new(std::env::var("SAKIA_TEST_BOOTSTRAP").unwrap_or_else(|_| {
+            let window = Duration::from_millis(2);
+            let settings = BrokerConfig { concurrent_transactions_window: window, ..BrokerConfig::default() };
+            EMBEDDED.get_or_init(|| Broker::start(settings).unwrap()).bootstrap()
+        }))
     }
-}
-
-/// Ends the test where there is no broker.
-macro_rules! config {
-    () => {
-        match broker::config() {
-            Some(c) => c,
-            None => return,
-        }
-    };
 }
 
 fn fresh(what: &str) -> String {
@@ -138,7 +132,7 @@ fn raw_transaction(
 /// The end for committed readers is the last stable offset, for others the high watermark.
 #[test]
 fn an_open_transaction_holds_back_the_committed_end() {
-    let c = config!();
+    let c = broker::config();
     let log = KafkaLog::new(c.clone()).unwrap();
     let t = topic(&c, "lso", 1);
     let both = || {
@@ -161,7 +155,7 @@ fn an_open_transaction_holds_back_the_committed_end() {
 /// moves the position, but it has to get there.
 #[test]
 fn the_position_reaches_an_end_behind_aborted_records_without_a_marker() {
-    let c = config!();
+    let c = broker::config();
     let log = KafkaLog::new(c.clone()).unwrap();
     let t = topic(&c, "abort", 1);
     let a = raw_transaction(&c, &t, "aborted");
@@ -181,7 +175,7 @@ fn the_position_reaches_an_end_behind_aborted_records_without_a_marker() {
 
 #[test]
 fn appends_are_acknowledged_in_order_and_survive_rolls() {
-    let c = config!();
+    let c = broker::config();
     let log = KafkaLog::new(c.clone()).unwrap();
     let names = lane(&c);
     let (a, rx) = acks();
@@ -217,7 +211,7 @@ fn appends_are_acknowledged_in_order_and_survive_rolls() {
 /// 10 take-overs in the middle of a stream of appends: what was acknowledged is there, nothing comes after the fence.
 #[test]
 fn a_new_owner_fences_the_old_one() {
-    let c = config!();
+    let c = broker::config();
     let log = KafkaLog::new(c.clone()).unwrap();
     let names = lane(&c);
     let mut acked = Vec::new();
@@ -258,7 +252,7 @@ fn a_new_owner_fences_the_old_one() {
 
 #[test]
 fn checkpoints_are_atomic_and_gated() {
-    let c = config!();
+    let c = broker::config();
     let log = KafkaLog::new(c.clone()).unwrap();
     let names = lane(&c);
     let (a, _rx) = acks();
@@ -306,7 +300,7 @@ fn checkpoints_are_atomic_and_gated() {
 
 #[test]
 fn a_deleted_start_is_broken_and_says_so() {
-    let c = config!();
+    let c = broker::config();
     let log = KafkaLog::new(c.clone()).unwrap();
     let t = topic(&c, "trim", 1);
     let p = IdempotentProducer::new(&c).unwrap();
@@ -334,7 +328,7 @@ fn a_deleted_start_is_broken_and_says_so() {
 
 #[test]
 fn the_feed_loses_nothing_behind_a_slow_taker() {
-    let c = config!();
+    let c = broker::config();
     let t = topic(&c, "feed", 2);
     let p = IdempotentProducer::new(&c).unwrap();
     let n = 20_000;
@@ -407,7 +401,7 @@ fn count(rx: &Events, what: &str, n: usize) {
 
 #[test]
 fn the_group_hands_out_lanes_and_takes_them_back() {
-    let c = config!();
+    let c = broker::config();
     let t = topic(&c, "group", 6);
     let group = fresh("g");
     let (one, one_rx) = join(&c, &group, &t);
@@ -435,7 +429,7 @@ fn the_group_hands_out_lanes_and_takes_them_back() {
 
 #[test]
 fn ingress_moves_records_with_their_offset() {
-    let c = config!();
+    let c = broker::config();
     let (from, to, group) = (topic(&c, "from", 1), topic(&c, "to", 4), fresh("g"));
     let log = KafkaLog::new(c.clone()).unwrap();
     let (m, rx) = join(&c, &group, &from);
@@ -466,7 +460,7 @@ fn ingress_moves_records_with_their_offset() {
 /// A record that the broker refuses (its limit is below the producer's) harms nothing that follows.
 #[test]
 fn the_clients_producer_survives_a_refused_record() {
-    let c = config!();
+    let c = broker::config();
     let t = topic(&c, "plain", 1);
     let p = IdempotentProducer::new(&c).unwrap();
     let send = |r: &NewRecord| futures::executor::block_on(p.send(r).unwrap()).unwrap();
@@ -490,7 +484,7 @@ fn percentiles(what: &str, mut v: Vec<Duration>) {
 #[test]
 #[ignore = "a measurement"]
 fn measure() {
-    let c = config!();
+    let c = broker::config();
     let log = KafkaLog::new(c.clone()).unwrap();
     let names = lane(&c);
     let (a, rx) = acks();
@@ -558,7 +552,7 @@ fn measure() {
 
 #[test]
 fn the_administrator_knows_topics_and_cluster() {
-    let c = config!();
+    let c = broker::config();
     let a = Admin::new(&c).unwrap();
     let t = fresh("admin");
     assert_eq!(a.partitions(&t).unwrap(), None);
