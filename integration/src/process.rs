@@ -215,9 +215,14 @@ impl MemberProcess {
         self.talker.kill()
     }
 
-    /// Asks it to leave the group and end, and returns at once.
+    /// Asks it to close its consumer and end, and returns at once.
     pub fn ask_to_leave(&mut self) -> Result<()> {
         self.talker.say("leave")
+    }
+
+    /// Asks it to give its subscription up, then to close its consumer and end; returns at once.
+    pub fn ask_to_unsubscribe(&mut self) -> Result<()> {
+        self.talker.say("unsubscribe")
     }
 
     /// Waits until it has ended in good order.

@@ -1,11 +1,10 @@
 //! A group member in a process of its own: `group_member BOOTSTRAP GROUP TOPIC [KEY=VALUE]...`.
 //!
 //! Prints the partitions that it owns, with commas, whenever they change. On the line `leave` it closes its consumer
-//! and ends; when its standard input closes it ends at once.
+//! and ends; on `unsubscribe` it first gives its subscription up; when its standard input closes it ends at once.
 
 use std::io::{BufRead, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -20,17 +19,26 @@ fn main() -> Result<()> {
     };
     let settings: Vec<(&str, &str)> =
         settings.iter().map(|setting| setting.split_once('=').context(USAGE)).collect::<Result<_>>()?;
-    let leaving = listen_for_leave();
+    let orders = listen();
     let member = Cluster::new(bootstrap.as_str()).member(group, topic, &settings)?;
     let mut told = Vec::new();
-    while !leaving.load(Ordering::Relaxed) {
+    let order = loop {
+        match orders.try_recv() {
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => std::process::exit(1),
+            Ok(order) => break order,
+        }
         // Errors pass: the broker may be away, or a rebalance under way.
-        let _ = member.poll(Duration::from_millis(50));
+        let _ = member.poll(Duration::from_millis(20));
         let owned = member.owned_partitions()?;
         if owned != told {
             tell(&owned)?;
             told = owned;
         }
+    };
+    if order == "unsubscribe" {
+        member.unsubscribe();
+        let _ = member.poll(Duration::from_millis(20));
     }
     drop(member);
     Ok(())
@@ -42,17 +50,14 @@ fn tell(owned: &[i32]) -> Result<()> {
     Ok(std::io::stdout().flush()?)
 }
 
-fn listen_for_leave() -> Arc<AtomicBool> {
-    let leaving = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&leaving);
+fn listen() -> Receiver<String> {
+    let (sender, orders) = channel();
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            if line == "leave" {
-                flag.store(true, Ordering::Relaxed);
+            if sender.send(line).is_err() {
                 return;
             }
         }
-        std::process::exit(1);
     });
-    leaving
+    orders
 }

@@ -92,6 +92,11 @@ impl Consumer {
         }
     }
 
+    /// Gives the subscription up; the member leaves with one of the next polls.
+    pub fn unsubscribe(&self) {
+        self.consumer.unsubscribe();
+    }
+
     /// How many partitions it owns now.
     pub fn owned(&self) -> Result<usize> {
         Ok(self.consumer.assignment()?.count())
