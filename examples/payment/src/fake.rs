@@ -76,7 +76,8 @@ async fn capture(State(books): Shared, headers: HeaderMap, Json(held): Json<Auth
 }
 
 async fn void(State(books): Shared, headers: HeaderMap, Json(held): Json<Authorization>) -> Response {
-    answer(&books, &headers, Operation::Void, &held.order, false, |id| Json(Voided { id }).into_response()).await
+    answer(&books, &headers, Operation::Void, &held.order, false, |id| Json(Voided { id }).into_response())
+        .await
 }
 
 async fn answer(
@@ -90,10 +91,12 @@ async fn answer(
     let Some(key) = headers.get(IDEMPOTENCY_KEY).and_then(|value| value.to_str().ok()) else {
         return (StatusCode::BAD_REQUEST, format!("header {IDEMPOTENCY_KEY} is missing")).into_response();
     };
-    let decided = books
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .decide(&Request { operation, order, key, declines });
+    let decided = books.lock().unwrap_or_else(PoisonError::into_inner).decide(&Request {
+        operation,
+        order,
+        key,
+        declines,
+    });
     // After the decision: whoever dies while waiting for the answer has already moved the money.
     tokio::time::sleep(LATENCY).await;
     match decided {
@@ -152,7 +155,8 @@ fn id_of(operation: Operation, key: &str) -> String {
 
 /// FNV-1a: the same in every process, unlike the standard library's.
 fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -181,7 +185,8 @@ mod tests {
     #[test]
     fn about_one_capture_in_five_fails_at_first_and_none_twice() {
         let (_dir, mut books) = books();
-        let failed = (0..500).filter(|n| capture(&mut books, &format!("k{n}")) == Outcome::Unavailable).count();
+        let failed =
+            (0..500).filter(|n| capture(&mut books, &format!("k{n}")) == Outcome::Unavailable).count();
         assert!((70..130).contains(&failed), "{failed}");
         assert!((0..500).all(|n| capture(&mut books, &format!("k{n}")) != Outcome::Unavailable));
     }

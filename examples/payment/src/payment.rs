@@ -44,7 +44,11 @@ async fn pay(ctx: &Ctx<Deps>, order: &Order) -> Result<Receipt> {
     captured
 }
 
-async fn capture_when_approved(ctx: &Ctx<Deps>, order: &Order, authorization: &Authorization) -> Result<Receipt> {
+async fn capture_when_approved(
+    ctx: &Ctx<Deps>,
+    order: &Order,
+    authorization: &Authorization,
+) -> Result<Receipt> {
     let patience = order.keep_ms.map_or(THREE_DAYS, Duration::from_millis);
     match ctx.recv(APPROVAL).timeout(patience).await? {
         Some(Decision::Approve) => {}

@@ -68,8 +68,14 @@ impl Provider {
         self.post("void", authorization, key).await
     }
 
-    async fn post<T: DeserializeOwned>(&self, operation: &str, body: &impl Serialize, key: &str) -> Result<T> {
-        let request = self.http.post(format!("{}/{operation}", self.url)).header(IDEMPOTENCY_KEY, key).json(body);
+    async fn post<T: DeserializeOwned>(
+        &self,
+        operation: &str,
+        body: &impl Serialize,
+        key: &str,
+    ) -> Result<T> {
+        let request =
+            self.http.post(format!("{}/{operation}", self.url)).header(IDEMPOTENCY_KEY, key).json(body);
         let response = request.send().await?;
         if response.status() == reqwest::StatusCode::PAYMENT_REQUIRED {
             return Err(Error::permanent(Refusal::Declined(response.text().await?)));

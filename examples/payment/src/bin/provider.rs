@@ -11,7 +11,8 @@ async fn main() -> anyhow::Result<()> {
     let listen = std::env::var("PROVIDER_LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".into());
     let path = std::env::var("PROVIDER_LEDGER").map_or_else(|_| PathBuf::from("ledger.jsonl"), PathBuf::from);
     let ledger = Writer::append_to(&path).with_context(|| format!("the ledger {}", path.display()))?;
-    let listener = tokio::net::TcpListener::bind(&listen).await.with_context(|| format!("listening on {listen}"))?;
+    let listener =
+        tokio::net::TcpListener::bind(&listen).await.with_context(|| format!("listening on {listen}"))?;
     println!("listening on http://{}, ledger {}", listener.local_addr()?, path.display());
     axum::serve(listener, fake::router(ledger)).await?;
     Ok(())

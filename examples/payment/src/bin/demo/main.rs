@@ -15,13 +15,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
-        (Err(error), _) | (_, Err(error)) => {
-            eprintln!("demo: signals cannot be handled: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
+    let (mut interrupt, mut terminate) =
+        match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+            (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
+            (Err(error), _) | (_, Err(error)) => {
+                eprintln!("demo: signals cannot be handled: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
     // Whichever ends first: dropping the story ends its processes.
     let ended = tokio::select! {
         ended = story::tell() => ended,

@@ -39,7 +39,11 @@ impl Stage {
 
     pub(crate) async fn start_broker(&self) -> Result<Process> {
         let mut command = self.command("sakia");
-        command.arg("dev").args(["--port", &self.broker_port.to_string()]).arg("--dir").arg(self.dir.join("broker"));
+        command
+            .arg("dev")
+            .args(["--port", &self.broker_port.to_string()])
+            .arg("--dir")
+            .arg(self.dir.join("broker"));
         let mut broker = Process::start("broker", command, &self.dir)?;
         broker.await_port(self.broker_port).await?;
         Ok(broker)
@@ -128,7 +132,11 @@ impl Process {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<_> = log.lines().collect();
         let last = lines[lines.len().saturating_sub(8)..].join("\n  ");
-        bail!("{} ended by itself ({status}); the end of its log {}:\n  {last}", self.name, self.log.display());
+        bail!(
+            "{} ended by itself ({status}); the end of its log {}:\n  {last}",
+            self.name,
+            self.log.display()
+        );
     }
 
     /// `kill -9`: no chance to tidy up.

@@ -82,9 +82,16 @@ impl Show {
         println!("Sakia: {} orders, one kill -9, each paid or refused exactly once\n", orders::COUNT);
         let say = |what: String| line(started, &what);
         let broker = stage.start_broker().await?;
-        say(format!("a broker on {}, process {} (for development; the same runs on Apache Kafka)", stage.bootstrap(), broker.id()));
+        say(format!(
+            "a broker on {}, process {} (for development; the same runs on Apache Kafka)",
+            stage.bootstrap(),
+            broker.id()
+        ));
         let provider = stage.start_provider().await?;
-        say(format!("a payment provider with bad days, process {}: it declines, it answers 503, it keeps a ledger", provider.id()));
+        say(format!(
+            "a payment provider with bad days, process {}: it declines, it answers 503, it keeps a ledger",
+            provider.id()
+        ));
         kafka::create_topics(&stage.bootstrap()).await?;
         stage.create_app_topics()?;
         say("topics: orders, approval-clicks, payments, and the app's own".into());
@@ -181,14 +188,17 @@ impl Show {
 
     fn kill_and_restart(&mut self) -> Result<()> {
         let under_way = self.authorized.len().saturating_sub(self.ended.len());
-        if self.kill.at.is_none() && self.ended.len() >= orders::COUNT / 4
+        if self.kill.at.is_none()
+            && self.ended.len() >= orders::COUNT / 4
             && let Some(app) = self.apps[0].take()
         {
             let id = app.id();
             app.kill()?;
             self.kill.at = Some(Instant::now());
             self.kill.at_ms = Some(unix_ms());
-            self.say(&format!("kill -9 {id}: process a is gone, with {under_way} orders between hold and payment"));
+            self.say(&format!(
+                "kill -9 {id}: process a is gone, with {under_way} orders between hold and payment"
+            ));
         }
         if !self.kill.restarted && self.kill.at.is_some_and(|at| at.elapsed() >= AWAY) {
             let app = self.stage.start_app("app-a")?;

@@ -100,7 +100,9 @@ fn each_has_one_event(cases: &[Case], events: &[(String, PaymentEvent)]) -> Chec
             n => Some(format!("order {order} has {n} events")),
         })
         .collect();
-    problems.extend(counts.keys().filter(|o| !known.contains(*o)).map(|o| format!("an event for unknown order {o}")));
+    problems.extend(
+        counts.keys().filter(|o| !known.contains(*o)).map(|o| format!("an event for unknown order {o}")),
+    );
     Check { statement: "each order has exactly one event on topic payments", problems }
 }
 
@@ -130,7 +132,8 @@ fn money_moved_once(cases: &[Case], books: &Books<'_>) -> Check {
         for (operation, wanted) in wanted {
             let times = books.times(operation, &order.id);
             if times != wanted {
-                problems.push(format!("order {} ({fate}): {operation:?} {times} times, not {wanted}", order.id));
+                problems
+                    .push(format!("order {} ({fate}): {operation:?} {times} times, not {wanted}", order.id));
             }
         }
     }
@@ -163,7 +166,11 @@ fn no_key_did_two_things(ledger: &[Entry]) -> Check {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "SUMMARY, read independently of the app\n")?;
-        writeln!(f, "  topic payments (a plain read_committed consumer): {} events for {} orders", self.events, self.orders)?;
+        writeln!(
+            f,
+            "  topic payments (a plain read_committed consumer): {} events for {} orders",
+            self.events, self.orders
+        )?;
         for (fate, count) in &self.fates {
             writeln!(f, "    {count:>4} {fate}")?;
         }
@@ -172,8 +179,15 @@ impl fmt::Display for Summary {
         writeln!(f, "    {:>4} voids: the compensation of what was rejected or timed out", self.voids)?;
         writeln!(f, "    {:>4} answered with 503, and tried again", self.unavailable)?;
         let after = self.killed_at_ms.map_or(0, |at| self.repeats.iter().filter(|e| e.at_ms >= at).count());
-        writeln!(f, "    {:>4} asked again under the same key, {after} of them after the kill: the step was done, but its", self.repeats.len())?;
-        writeln!(f, "         result was not yet recorded. The provider knew the key, and no money moved twice\n")?;
+        writeln!(
+            f,
+            "    {:>4} asked again under the same key, {after} of them after the kill: the step was done, but its",
+            self.repeats.len()
+        )?;
+        writeln!(
+            f,
+            "         result was not yet recorded. The provider knew the key, and no money moved twice\n"
+        )?;
         for check in &self.checks {
             let sign = if check.problems.is_empty() { "✓" } else { "✗" };
             writeln!(f, "  {sign} {}", check.statement)?;
@@ -213,7 +227,9 @@ mod tests {
             events.push((
                 order.id.clone(),
                 match fate {
-                    Fate::Paid => PaymentEvent::Paid(Receipt { txn: format!("id-{}", key("b")), cents: order.cents }),
+                    Fate::Paid => {
+                        PaymentEvent::Paid(Receipt { txn: format!("id-{}", key("b")), cents: order.cents })
+                    }
                     Fate::Rejected => PaymentEvent::Refused(Refusal::Rejected("no".into())),
                     Fate::Declined => PaymentEvent::Refused(Refusal::Declined("no".into())),
                     Fate::TimedOut => PaymentEvent::Refused(Refusal::TimedOut),
