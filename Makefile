@@ -18,7 +18,7 @@ endif
 
 KAFKA_PORT ?= 19092
 
-.PHONY: help setup demo test test-kafka core check
+.PHONY: help setup demo demo-kafka test test-kafka core check
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name what; do printf '  make %-11s %s\n' "$$name" "$$what"; done
@@ -30,6 +30,10 @@ demo: setup ## orders become payments while a process is killed
 	@cargo build --workspace --bins
 	@"$$CARGO_TARGET_DIR/debug/payment-demo"
 
+demo-kafka: setup ## the same on a real Apache Kafka (needs java 17 and mvn)
+	@cargo build --workspace --bins
+	@scripts/with-kafka $(KAFKA_PORT) PAYMENT_DEMO_BROKERS "$$CARGO_TARGET_DIR/debug/payment-demo"
+
 test: setup ## everything, on the embedded broker
 	@cargo test --workspace
 
@@ -37,7 +41,8 @@ core: ## the pure part alone: no librdkafka, no RocksDB, in seconds
 	@cargo test --no-default-features --lib
 
 test-kafka: setup ## the same checks on a real Apache Kafka (needs java 17 and mvn)
-	@scripts/test-kafka $(KAFKA_PORT)
+	@cargo test -p sakia-integration --no-run
+	@scripts/with-kafka $(KAFKA_PORT) SAKIA_TEST_BOOTSTRAP cargo test -p sakia-integration
 
 check: setup ## format, lints, house rules, docs, dependencies, compose file
 	@scripts/check

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// Names a Kafka to run on instead of the embedded broker. It must have none of the demo's topics yet.
+const BROKERS_VARIABLE: &str = "PAYMENT_DEMO_BROKERS";
+const PARTITIONS: u16 = 4;
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -15,8 +18,17 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Stage {
     pub(crate) dir: PathBuf,
     programs: PathBuf,
-    pub(crate) broker_port: u16,
-    pub(crate) provider_port: u16,
+    broker: Broker,
+    provider_port: u16,
+}
+
+/// Where Kafka is.
+#[derive(Debug)]
+enum Broker {
+    /// Ours, on this port.
+    Embedded(u16),
+    /// Somebody else's, at this address.
+    Given(String),
 }
 
 impl Stage {
@@ -26,27 +38,32 @@ impl Stage {
         // Both are held until both are known, so that they differ.
         let (a, b) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
         let (broker_port, provider_port) = (a.local_addr()?.port(), b.local_addr()?.port());
-        Ok(Stage { dir: dir.to_path_buf(), programs, broker_port, provider_port })
+        let broker = match std::env::var(BROKERS_VARIABLE) {
+            Ok(brokers) if !brokers.is_empty() => Broker::Given(brokers),
+            _ => Broker::Embedded(broker_port),
+        };
+        Ok(Stage { dir: dir.to_path_buf(), programs, broker, provider_port })
     }
 
     pub(crate) fn bootstrap(&self) -> String {
-        format!("127.0.0.1:{}", self.broker_port)
+        match &self.broker {
+            Broker::Embedded(port) => format!("127.0.0.1:{port}"),
+            Broker::Given(brokers) => brokers.clone(),
+        }
     }
 
     pub(crate) fn ledger(&self) -> PathBuf {
         self.dir.join("ledger.jsonl")
     }
 
-    pub(crate) async fn start_broker(&self) -> Result<Process> {
+    /// Starts the embedded broker, unless a Kafka was named.
+    pub(crate) async fn start_broker(&self) -> Result<Option<Process>> {
+        let Broker::Embedded(port) = self.broker else { return Ok(None) };
         let mut command = self.command("sakia");
-        command
-            .arg("dev")
-            .args(["--port", &self.broker_port.to_string()])
-            .arg("--dir")
-            .arg(self.dir.join("broker"));
+        command.arg("dev").args(["--port", &port.to_string()]).arg("--dir").arg(self.dir.join("broker"));
         let mut broker = Process::start("broker", command, &self.dir)?;
-        broker.await_port(self.broker_port).await?;
-        Ok(broker)
+        broker.await_port(port).await?;
+        Ok(Some(broker))
     }
 
     pub(crate) async fn start_provider(&self) -> Result<Process> {
@@ -69,7 +86,7 @@ impl Stage {
     /// Creates the topics that the app itself needs.
     pub(crate) fn create_app_topics(&self) -> Result<()> {
         let mut command = self.app("topics");
-        command.args(["topics", "init", "--partitions", "4", "--replication", "1"]);
+        command.args(["topics", "init"]);
         let output = command.stdin(Stdio::null()).output().context("payments topics init")?;
         if !output.status.success() {
             bail!("payments topics init: {}", String::from_utf8_lossy(&output.stderr).trim());
@@ -81,6 +98,8 @@ impl Stage {
         let mut command = self.command("payments");
         command
             .env("SAKIA_BROKERS", self.bootstrap())
+            .env("SAKIA_PARTITIONS", PARTITIONS.to_string())
+            .env("SAKIA_REPLICATION", "1")
             .env("SAKIA_STATE_DIR", self.dir.join(name))
             .env("PROVIDER_URL", format!("http://127.0.0.1:{}", self.provider_port));
         command
