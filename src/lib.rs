@@ -19,9 +19,9 @@ mod runtime;
 #[cfg(feature = "engine")]
 pub mod store;
 
-pub use crate::core::retry::Retry;
 #[cfg(feature = "engine")]
 pub use crate::config::Config;
+pub use crate::core::retry::Retry;
 #[cfg(feature = "engine")]
 pub use crate::runtime::{App, Stream};
 pub use crate::workflow::{

@@ -4,6 +4,7 @@
 //! live in processes of their own, so that they can be killed. [`kit`] is the client: it uses rdkafka directly and
 //! shares no code with the engine, so a mistake in the engine's client cannot hide itself here.
 
+pub mod app;
 pub mod jobs;
 pub mod kit;
 pub mod process;

@@ -171,7 +171,7 @@ pub struct Length(pub u64);
 impl fmt::Display for Length {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [(u64, &str); 4] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-        match UNITS.iter().find(|(ms, _)| self.0 >= *ms && self.0 % ms == 0) {
+        match UNITS.iter().find(|(ms, _)| self.0 >= *ms && self.0.is_multiple_of(*ms)) {
             Some((ms, unit)) => write!(f, "{}{unit}", self.0 / ms),
             None if self.0 > 1_000 => write!(f, "{:.1}s", self.0 as f64 / 1000.0),
             None => write!(f, "{}ms", self.0),

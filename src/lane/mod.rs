@@ -25,6 +25,8 @@ mod overlay;
 mod perform;
 mod replay;
 mod restore;
+#[cfg(test)]
+mod restore_tests;
 mod run;
 mod takeover;
 mod turnstile;

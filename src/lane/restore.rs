@@ -60,7 +60,7 @@ pub(super) fn restore(
             }
         }
         progress.done();
-        run.finish(range.end)?;
+        run.finish()?;
     }
     position(store)
 }
@@ -80,9 +80,11 @@ struct Run<'a> {
     store: &'a mut dyn Store,
     /// Records younger than this must form complete checkpoints: compaction has not touched them.
     strict_from: Millis,
-    /// The last record seen.
-    last: Option<Group>,
-    /// Number of the last checkpoint that is known to be complete.
+    /// The last record seen, and its offset.
+    last: Option<(Group, i64)>,
+    /// Whether that one was too young to have been compacted.
+    last_strict: bool,
+    /// Number of the store's last checkpoint, if nothing behind it can have been compacted.
     complete: Option<u64>,
     batch: Vec<Write>,
     bytes: usize,
@@ -96,13 +98,17 @@ impl<'a> Run<'a> {
         from: i64,
     ) -> Result<Self, LaneEnd> {
         let lag = u64::try_from(config.min_compaction_lag.as_millis()).unwrap_or(u64::MAX);
-        let complete = if from > 0 { position(store)?.map(|p| p.checkpoint) } else { None };
+        // Without a lag compaction may have touched anything.
+        let strict_from = if lag == 0 { u64::MAX } else { now.saturating_sub(lag) };
+        // Behind a store that is younger than the lag nothing can have been compacted away.
+        let stored = if from > 0 { position(store)?.filter(|p| p.now >= strict_from) } else { None };
+        let complete = stored.map(|p| p.checkpoint);
         Ok(Run {
             config,
             store,
-            // Without a lag compaction may have touched anything.
-            strict_from: if lag == 0 { u64::MAX } else { now.saturating_sub(lag) },
+            strict_from,
             last: None,
+            last_strict: false,
             complete,
             batch: Vec::new(),
             bytes: 0,
@@ -127,10 +133,8 @@ impl<'a> Run<'a> {
         }
         self.bytes += key.len() + record.value.as_ref().map_or(0, bytes::Bytes::len);
         self.batch.push((key, record.value));
-        if group.is_last() {
-            self.complete = Some(group.checkpoint);
-        }
-        self.last = Some(group);
+        self.last = Some((group, record.offset));
+        self.last_strict = strict;
         // Only whole checkpoints where they can be told: then a store that was interrupted resumes between two.
         if self.bytes >= BATCH_BYTES && (group.is_last() || !strict) {
             self.flush(record.offset + 1)?;
@@ -140,7 +144,7 @@ impl<'a> Run<'a> {
 
     /// Compares a record with the one before it.
     fn check(&self, group: Group, strict: bool) -> Result<(), String> {
-        let Some(last) = self.last else {
+        let Some((last, _)) = self.last else {
             return match self.complete {
                 Some(number) if strict && (group.index, group.checkpoint) != (0, number + 1) => Err(format!(
                     "checkpoint {} record {} follows checkpoint {number}",
@@ -155,13 +159,12 @@ impl<'a> Run<'a> {
                 group.checkpoint, group.epoch, last.checkpoint, last.epoch
             ));
         }
-        if !strict {
+        // The record before may be the last that compaction reached; from then on there is no gap.
+        if !strict || !self.last_strict {
             return Ok(());
         }
         let next = if last.is_last() { (last.checkpoint + 1, 0) } else { (last.checkpoint, last.index + 1) };
-        // The record before may be the last that compaction reached; from then on there is no gap.
-        let after_compacted = !last.is_last() && group.index == 0 && self.complete.is_none();
-        if (group.checkpoint, group.index) != next && !after_compacted {
+        if (group.checkpoint, group.index) != next {
             return Err(format!(
                 "checkpoint {} record {} of {} follows checkpoint {} record {} of {}",
                 group.checkpoint, group.index, group.count, last.checkpoint, last.index, last.count
@@ -179,11 +182,13 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn finish(mut self, end: i64) -> Result<(), LaneEnd> {
-        if self.last.is_some_and(|last| !last.is_last()) {
-            return Err(self.broken(end, "the last checkpoint has no position: it is torn"));
+    /// The offset is that of a live store: behind the last record, not behind the marker that follows it.
+    fn finish(mut self) -> Result<(), LaneEnd> {
+        let Some((last, offset)) = self.last else { return Ok(()) };
+        if !last.is_last() {
+            return Err(self.broken(offset, "the last checkpoint has no position: it is torn"));
         }
-        self.flush(end)
+        self.flush(offset + 1)
     }
 
     fn broken(&self, offset: i64, why: &str) -> LaneEnd {

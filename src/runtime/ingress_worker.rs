@@ -26,8 +26,9 @@ impl IngressWorker {
         let stop = Arc::new(AtomicBool::new(false));
         let (theirs, topic) = (stop.clone(), topic.to_string());
         let name = format!("{topic}-{partition}");
-        let thread =
-            std::thread::Builder::new().name(name).spawn(move || life(&shared, &topic, partition, &theirs))?;
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .spawn(move || life(&shared, &topic, partition, &theirs))?;
         Ok(IngressWorker { stop, thread })
     }
 
@@ -51,7 +52,11 @@ fn life(shared: &Arc<Shared>, topic: &str, partition: i32, stop: &AtomicBool) {
                 tracing::warn!(topic, partition, "ingress begins again at its committed position: {error}");
             }
         }
-        backoff = if began.elapsed() > LONGEST_BACKOFF { FIRST_BACKOFF } else { (backoff * 2).min(LONGEST_BACKOFF) };
+        backoff = if began.elapsed() > LONGEST_BACKOFF {
+            FIRST_BACKOFF
+        } else {
+            (backoff * 2).min(LONGEST_BACKOFF)
+        };
         if !stop.load(Ordering::SeqCst) {
             std::thread::park_timeout(backoff);
         }
@@ -98,7 +103,6 @@ struct GroupMover<'a> {
 impl Mover for GroupMover<'_> {
     fn move_batch(&mut self, records: &[NewRecord], next_offset: i64) -> Result<(), LogError> {
         let (topic, partition) = (self.topic, self.partition);
-        self.shared
-            .with_membership(|m| self.writer.move_batch(records, topic, partition, next_offset, m))
+        self.shared.with_membership(|m| self.writer.move_batch(records, topic, partition, next_offset, m))
     }
 }

@@ -39,7 +39,8 @@ impl LaneWorker {
         let control = Arc::new(Control::default());
         let theirs = control.clone();
         let name = format!("{}-{partition}", shared.app);
-        let thread = std::thread::Builder::new().name(name).spawn(move || life(&shared, partition, &theirs))?;
+        let thread =
+            std::thread::Builder::new().name(name).spawn(move || life(&shared, partition, &theirs))?;
         Ok(LaneWorker { control, thread })
     }
 

@@ -162,10 +162,7 @@ impl Process {
         Self::join(shared, config)
     }
 
-    fn join(
-        shared: Arc<Shared>,
-        config: &Config,
-    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+    fn join(shared: Arc<Shared>, config: &Config) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let workers: Arc<Workers> = Arc::default();
         let failed: Arc<Mutex<Option<String>>> = Arc::default();
         let mut names = vec![shared.topics.commands.to_string()];

@@ -43,6 +43,16 @@ pub struct RocksStores {
     options: Options,
 }
 
+/// Every key and value of a partition's store that no process has open, in key order, with the reserved one: to compare
+/// stores byte by byte. `dir` is the state folder.
+pub fn dump_folder(dir: &Path, partition: i32) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+    let path = dir.join(format!("p-{partition:04}"));
+    let db = DB::open_for_read_only(&Options::default(), &path, false).map_err(|e| io(&path, e))?;
+    db.iterator(IteratorMode::Start)
+        .map(|e| e.map(|(k, v)| (Bytes::from(k), Bytes::from(v))).map_err(|e| io(&path, e)))
+        .collect()
+}
+
 impl RocksStores {
     /// Claims the folder (creating it if need be).
     pub fn open(dir: impl AsRef<Path>, identity: &Identity) -> Result<RocksStores, StoreError> {

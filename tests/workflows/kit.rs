@@ -1,3 +1,4 @@
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test kit: what fails here fails the test")]
 //! A lane in memory with virtual time: the real core and executor over a map, everything durable at once.
 
 use bytes::Bytes;
@@ -159,7 +160,9 @@ impl Kit {
             let started = ready.len();
             for (_, key, run, op, attempt) in ready {
                 let turns = turns(&self.tables, &key);
-                facts.extend(self.executor.start_step(&key, run, op, attempt, self.now, &mut || turns.clone()));
+                facts.extend(
+                    self.executor.start_step(&key, run, op, attempt, self.now, &mut || turns.clone()),
+                );
             }
             facts.extend(self.executor.poll_ready(self.now));
             if facts.is_empty() && started == 0 {
@@ -294,8 +297,7 @@ fn apply(
 
 fn turns(tables: &MapTables, key: &InstanceKey) -> Vec<Turn> {
     let mut all = Vec::new();
-    while let Some(Row::Turn(turn)) =
-        tables.0.get(&Key::Turn(key.clone(), u32::try_from(all.len()).unwrap()))
+    while let Some(Row::Turn(turn)) = tables.0.get(&Key::Turn(key.clone(), u32::try_from(all.len()).unwrap()))
     {
         all.push(turn.clone());
     }

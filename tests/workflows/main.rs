@@ -73,7 +73,10 @@ fn a_timeout_fires_at_its_time_and_not_before() {
     kit.advance(Duration::from_millis(1));
     assert_eq!(kit.failure(&key), "nobody approved");
     let digest = kit.instance(&key).digest;
-    assert!(digest.entries.iter().any(|e| e.end == DigestEnd::Dropped), "the receive was dropped: {digest:?}");
+    assert!(
+        digest.entries.iter().any(|e| e.end == DigestEnd::Dropped),
+        "the receive was dropped: {digest:?}"
+    );
     kit.check_replay();
 }
 
@@ -118,9 +121,12 @@ fn a_failing_step_is_retried_with_back_off_and_its_attempts_survive() {
 #[test]
 fn retries_end_with_the_last_error_and_permanent_errors_at_once() {
     let code = |ctx: Ctx<()>, n: u32| async move {
-        ctx.run("fails", async || {
-            if n == 0 { Err(Error::msg("again")) } else { "x".parse::<u32>().permanent() }
-        })
+        ctx.run(
+            "fails",
+            async || {
+                if n == 0 { Err(Error::msg("again")) } else { "x".parse::<u32>().permanent() }
+            },
+        )
         .retry(Retry::times(2).starting_at(secs(1)))
         .await
     };
@@ -185,7 +191,11 @@ fn select_takes_the_first_and_cancels_the_others() {
     let slept = kit.start(WF, "b", 0);
     kit.advance(secs(11));
     assert_eq!(kit.result::<u32>(&slept), 0);
-    assert!(kit.tables.0.keys().all(|k| matches!(k, sakia::core::state::Key::Instance(_))), "{:?}", kit.tables);
+    assert!(
+        kit.tables.0.keys().all(|k| matches!(k, sakia::core::state::Key::Instance(_))),
+        "{:?}",
+        kit.tables
+    );
     kit.check_replay();
 }
 
@@ -402,7 +412,8 @@ fn random_numbers_and_time_are_the_same_in_every_replay() {
 fn bad_input_goes_to_the_dead_letters_with_a_code() {
     let mut kit = Kit::new(registry(Calls::default(), WF, pay));
     let unknown = sakia::core::ids::InstanceKey::new("nope", "a");
-    let start = |input: &'static [u8]| CommandAsk::Start { input: bytes::Bytes::from_static(input), waiter: None };
+    let start =
+        |input: &'static [u8]| CommandAsk::Start { input: bytes::Bytes::from_static(input), waiter: None };
     kit.command(unknown, start(b"1"));
     let bytes = sakia::core::ids::InstanceKey::new("wf", "b");
     kit.command(bytes.clone(), start(b"\xff\xfe"));

@@ -38,7 +38,8 @@ fn main() -> Result<()> {
     };
     if order == "unsubscribe" {
         member.unsubscribe();
-        let _ = member.poll(Duration::from_millis(20));
+        let wait = std::env::var("UNSUB_MS").ok().and_then(|v| v.parse().ok()).unwrap_or(20);
+        let _ = member.poll(Duration::from_millis(wait));
     }
     drop(member);
     Ok(())

@@ -63,6 +63,16 @@ impl Cluster {
             .context("an observer cannot be made")
     }
 
+    /// Where a reader of that isolation level comes to the end of a partition.
+    pub fn last_offset(&self, topic: &str, partition: i32, isolation: super::Isolation) -> Result<i64> {
+        let observer: BaseConsumer = self
+            .client_config()
+            .set("group.id", "observer")
+            .set("isolation.level", isolation.setting())
+            .create()?;
+        Ok(observer.fetch_watermarks(topic, partition, REQUEST_TIMEOUT)?.1)
+    }
+
     /// The first offset of the partition and the one after its last record.
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64)> {
         Ok(self.observer()?.fetch_watermarks(topic, partition, REQUEST_TIMEOUT)?)

@@ -76,6 +76,18 @@ impl Cluster {
         Ok(None)
     }
 
+    /// The offset that the group has committed for a partition.
+    pub fn partition_offset(&self, group: &str, topic: &str, partition: i32) -> Result<Option<i64>> {
+        let consumer: BaseConsumer = self.group_config(group, &[]).create()?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition(topic, partition);
+        let answer = consumer.committed_offsets(list, REQUEST_TIMEOUT)?;
+        Ok(answer.elements().first().and_then(|element| match element.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        }))
+    }
+
     /// As [`Cluster::committed_offset`], of a group with no transaction under way.
     pub fn group_offset(&self, group: &str, topic: &str) -> Result<Option<i64>> {
         Ok(self.committed_offset(group, topic, Isolation::Committed, REQUEST_TIMEOUT)?)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
+use rdkafka::message::{Headers as _, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::cluster::Cluster;
@@ -43,6 +43,8 @@ pub struct Record {
     pub key: Option<String>,
     /// Its value; none is a tombstone.
     pub value: Option<String>,
+    /// Its headers, as text.
+    pub headers: Vec<(String, String)>,
 }
 
 impl Record {
@@ -54,6 +56,9 @@ impl Record {
             offset: message.offset(),
             key: text(message.key()),
             value: text(message.payload()),
+            headers: message.headers().map_or_else(Vec::new, |all| {
+                all.iter().map(|h| (h.key.to_owned(), text(h.value).unwrap_or_default())).collect()
+            }),
         }
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow, bail, ensure};
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Message, OwnedHeaders};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
 use super::cluster::{Cluster, REQUEST_TIMEOUT};
@@ -112,6 +112,14 @@ impl Writer {
     /// Hands a record without a value over for sending: it deletes the key in a compacted topic.
     pub fn put_tombstone(&mut self, topic: &str, partition: i32, key: &str) -> Result<()> {
         self.send(BaseRecord::to(topic).partition(partition).key(key))
+    }
+
+    /// Hands a record over for sending whose partition follows from its key, as the `partitioner` says.
+    pub fn put_keyed(&mut self, topic: &str, key: &str, value: &str, headers: &[(&str, &str)]) -> Result<()> {
+        let headers = headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| {
+            all.insert(Header { key, value: Some(value.as_bytes()) })
+        });
+        self.send(BaseRecord::to(topic).key(key).payload(value).headers(headers))
     }
 
     /// Hands a record with a timestamp and headers over for sending.

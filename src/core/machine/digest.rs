@@ -5,7 +5,8 @@ use crate::core::ids::{Millis, OpId};
 use crate::core::state::{Digest, DigestEnd, DigestEntry};
 use std::collections::BTreeMap;
 
-pub(crate) fn of(turns: Vec<Turn>, limit: usize) -> Digest {
+/// What happened in these turns, up to `limit` operations.
+pub fn of(turns: Vec<Turn>, limit: usize) -> Digest {
     let mut digest = Digest::default();
     let mut open: BTreeMap<OpId, (Mark, Millis)> = BTreeMap::new();
     for turn in turns {

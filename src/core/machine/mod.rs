@@ -28,7 +28,8 @@ mod step_ended;
 mod timer_due;
 mod turn;
 
-pub(crate) use digest::of as digest_of;
+/// The summary of a history, as an ended instance keeps it.
+pub use digest::of as digest_of;
 
 use crate::core::action::{Action, Reply};
 use crate::core::error::RejectCode;

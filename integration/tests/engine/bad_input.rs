@@ -1,0 +1,138 @@
+//! What is wrong is named, with its remedy, and nothing is lost.
+
+use crate::{WORKER, cluster};
+use anyhow::{Context, Result, ensure};
+use sakia_integration::app::App;
+use sakia_integration::kit::{Isolation, until};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const START: (&str, &str) = ("sakia-kind", "start");
+const JOB: (&str, &str) = ("sakia-workflow", "job");
+
+#[test]
+fn bad_records_go_to_the_dead_letters_as_they_were_and_the_lane_goes_on() -> Result<()> {
+    let mut app = App::new(&cluster(), WORKER, 2)?;
+    let _worker = app.worker("w", &[])?;
+    let huge = format!("\"{}\"", "x".repeat(990_000));
+    app.command("no-kind", "1", &[])?;
+    app.command("no-workflow", "1", &[START])?;
+    app.command("unknown-kind", "1", &[("sakia-kind", "explode"), JOB])?;
+    app.command("unknown-workflow", "1", &[START, ("sakia-workflow", "nobody")])?;
+    app.command("undecodable", "{\"no\": number}", &[START, JOB])?;
+    app.command("unknown-instance", "1", &[("sakia-kind", "signal"), JOB, ("sakia-name", "go")])?;
+    app.command("huge", &huge, &[START, JOB])?;
+    app.command("bad-reply", "1", &[START, JOB, ("sakia-reply", "nowhere")])?;
+    app.start_jobs(5)?;
+    app.until_all_ended(PATIENCE)?;
+    let finished = "job-0";
+    app.command(finished, "0", &[START, JOB])?;
+    app.command(finished, "0", &[("sakia-kind", "signal"), JOB, ("sakia-name", "go")])?;
+    let topic = format!("{}.dlq", app.name());
+    let letters = until("nine dead letters", PATIENCE, || {
+        let read = app.read(&topic)?;
+        Ok((read.records.len() >= 9).then_some(read.records))
+    })?;
+    ensure!(letters.len() == 9, "a second start of a finished id is no error: {} letters", letters.len());
+    let of = |key: &str| letters.iter().find(|l| l.key.as_deref() == Some(key)).with_context(|| key.to_string());
+    ensure!(of("huge")?.value.as_deref() == Some(&huge), "the bytes are the original ones");
+    for (key, code) in [
+        ("no-kind", "SAKIA-D01"),
+        ("no-workflow", "SAKIA-D01"),
+        ("unknown-kind", "SAKIA-D01"),
+        ("unknown-workflow", "SAKIA-D03"),
+        ("undecodable", "SAKIA-D02"),
+        ("unknown-instance", "SAKIA-D04"),
+        ("huge", "SAKIA-D06"),
+        ("bad-reply", "SAKIA-D01"),
+        (finished, "SAKIA-D05"),
+    ] {
+        let headers = &of(key)?.headers;
+        let found = headers.iter().find(|(name, _)| name == "sakia-error-code").map(|(_, code)| code.as_str());
+        ensure!(found == Some(code), "{key}: {found:?} instead of {code}");
+        let text = headers.iter().find(|(name, _)| name == "sakia-error").context("a text")?;
+        ensure!(!text.1.is_empty(), "{key} says nothing");
+    }
+    app.check_output(&app.read(app.out())?)
+}
+
+#[test]
+fn a_second_process_on_one_state_folder_is_refused_with_the_folder_and_the_remedy() -> Result<()> {
+    let app = App::new(&cluster(), WORKER, 1)?;
+    let first = app.worker("first", &[])?;
+    app.until_taken_over(&first)?;
+    let mut second = app.worker_at("second", &first.state, &[])?;
+    let status = until("the second process ends", PATIENCE, || second.ended())?;
+    ensure!(!status.success(), "it should have failed");
+    let log = second.log();
+    ensure!(log.contains("in use by another process") && log.contains("state_dir"), "it says: {log}");
+    Ok(())
+}
+
+#[test]
+fn a_state_folder_of_another_app_is_refused_and_left_alone() -> Result<()> {
+    let (mine, other) = (App::new(&cluster(), WORKER, 1)?, App::new(&cluster(), WORKER, 1)?);
+    let first = mine.worker("w", &[])?;
+    mine.until_taken_over(&first)?;
+    let state = first.state.clone();
+    ensure!(first.stop(PATIENCE)?.success(), "the first did not end well");
+    let mut stranger = other.worker_at("w", &state, &[])?;
+    let status = until("the stranger ends", PATIENCE, || stranger.ended())?;
+    ensure!(!status.success(), "it should have failed");
+    let log = stranger.log();
+    ensure!(log.contains("belongs to") && log.contains(mine.name()), "it says: {log}");
+    let again = mine.worker("w", &[])?;
+    mine.until_taken_over(&again)
+}
+
+#[test]
+fn a_topic_that_is_missing_or_wrong_is_refused_at_start_with_the_remedy() -> Result<()> {
+    let app = App::new(&cluster(), WORKER, 2)?;
+    let changelog = format!("{}.changelog", app.name());
+    cluster().alter_topic(&changelog, "cleanup.policy", "delete")?;
+    let mut worker = app.worker("w", &[])?;
+    let status = until("the worker ends", PATIENCE, || worker.ended())?;
+    ensure!(!status.success(), "it should have failed");
+    let log = worker.log();
+    ensure!(log.contains(&changelog) && log.contains("cleanup.policy"), "it says: {log}");
+    Ok(())
+}
+
+#[test]
+fn a_changed_partition_count_is_refused_at_start() -> Result<()> {
+    let app = App::new(&cluster(), WORKER, 2)?;
+    let first = app.worker("w", &[])?;
+    app.until_taken_over(&first)?;
+    ensure!(first.stop(PATIENCE)?.success(), "the first did not end well");
+    let commands = format!("{}.commands", app.name());
+    cluster().grow_topic(&commands, 3)?;
+    let mut worker = app.worker("w", &[])?;
+    let status = until("the worker ends", PATIENCE, || worker.ended())?;
+    ensure!(!status.success(), "it should have failed");
+    ensure!(worker.log().contains("partitions"), "it says: {}", worker.log());
+    Ok(())
+}
+
+#[test]
+fn a_group_that_is_ahead_of_the_state_stops_the_lane() -> Result<()> {
+    let mut app = App::new(&cluster(), WORKER, 1)?;
+    let first = app.worker("w", &[("SAKIA_INSTANCE_ID", "")])?;
+    app.start_jobs(2)?;
+    app.until_all_ended(PATIENCE)?;
+    ensure!(first.stop(PATIENCE)?.success(), "the first did not end well");
+    let commands = format!("{}.commands", app.name());
+    let end = cluster().last_offset(&commands, 0, Isolation::Committed)?;
+    cluster().group_client(app.name(), &[])?.commit(&commands, 0, end + 10)?;
+    let worker = app.worker("w", &[("SAKIA_INSTANCE_ID", "")])?;
+    until("the lane stops", PATIENCE, || Ok(worker.log().contains("SAKIA-L06").then_some(())))
+}
+
+#[test]
+fn a_kafka_that_is_away_at_start_is_named_with_the_remedy() -> Result<()> {
+    let app = App::new(&cluster(), WORKER, 1)?;
+    let mut worker = app.worker("w", &[("SAKIA_BROKERS", "127.0.0.1:1")])?;
+    let status = until("the worker ends", PATIENCE, || worker.ended())?;
+    ensure!(!status.success(), "it should have failed");
+    ensure!(worker.log().contains("127.0.0.1:1"), "it says: {}", worker.log());
+    Ok(())
+}
