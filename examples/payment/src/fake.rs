@@ -17,8 +17,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How a declined card ends.
 pub const DECLINED_CARD: &str = "0002";
-/// How long it thinks about each request.
-const LATENCY: Duration = Duration::from_millis(15);
+/// From the moment when the money has moved to the answer: long enough that a kill falls into it.
+const LATENCY: Duration = Duration::from_millis(80);
 
 /// What was done under a key, and how often it was asked for.
 #[derive(Debug, Default)]
@@ -97,7 +97,6 @@ async fn answer(
         key,
         declines,
     });
-    // After the decision: whoever dies while waiting for the answer has already moved the money.
     tokio::time::sleep(LATENCY).await;
     match decided {
         Ok(Outcome::Done { id } | Outcome::Repeated { id }) => done(id),

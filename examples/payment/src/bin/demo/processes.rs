@@ -167,7 +167,8 @@ impl Process {
 
     /// Asks it to end (SIGTERM) and waits until it has.
     pub(crate) async fn stop(mut self) -> Result<()> {
-        Command::new("kill").args(["-TERM", &self.id().to_string()]).status()?;
+        // The shell's own `kill`: the program of that name is not on every system.
+        Command::new("sh").args(["-c", &format!("kill -TERM {}", self.id())]).status()?;
         let deadline = Instant::now() + STOP_TIMEOUT;
         while self.child.try_wait()?.is_none() {
             if Instant::now() > deadline {

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 const TICK: Duration = Duration::from_millis(25);
-const ORDERS_PER_TICK: usize = 2;
+const ORDERS_PER_TICK: usize = 1;
 /// How long a person looks at an order.
 const LOOKING: Duration = Duration::from_millis(400);
 /// How long the killed process stays away.
@@ -202,6 +202,7 @@ impl Show {
             self.say(&format!(
                 "kill -9 {id}: process a is gone, with {under_way} orders between hold and payment"
             ));
+            self.say("process b gets its lanes when the group has noticed: after the session timeout, 6 s");
         }
         if !self.kill.restarted && self.kill.at.is_some_and(|at| at.elapsed() >= AWAY) {
             let app = self.stage.start_app("app-a")?;

@@ -181,13 +181,17 @@ impl fmt::Display for Summary {
         let after = self.killed_at_ms.map_or(0, |at| self.repeats.iter().filter(|e| e.at_ms >= at).count());
         writeln!(
             f,
-            "    {:>4} asked again under the same key, {after} of them after the kill: the step was done, but its",
+            "    {:>4} asked again under a key it knew, {after} of them after the kill",
             self.repeats.len()
         )?;
-        writeln!(
-            f,
-            "         result was not yet recorded. The provider knew the key, and no money moved twice\n"
-        )?;
+        if !self.repeats.is_empty() {
+            writeln!(
+                f,
+                "         (the step was done, but its result not yet recorded: steps run at least once. The"
+            )?;
+            writeln!(f, "         provider knew the key and repeated its answer; no money moved twice)")?;
+        }
+        writeln!(f)?;
         for check in &self.checks {
             let sign = if check.problems.is_empty() { "✓" } else { "✗" };
             writeln!(f, "  {sign} {}", check.statement)?;
