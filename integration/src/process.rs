@@ -220,7 +220,7 @@ impl MemberProcess {
         self.talker.say("leave")
     }
 
-    /// Asks it to give its subscription up, then to close its consumer and end; returns at once.
+    /// Asks it to give its subscription up, and returns at once; the process lives on.
     pub fn ask_to_unsubscribe(&mut self) -> Result<()> {
         self.talker.say("unsubscribe")
     }

@@ -71,23 +71,25 @@ fn a_killed_members_partitions_move_when_its_session_is_over() -> Result<()> {
     Ok(())
 }
 
-fn hand_over_of_a_member_that_leaves(ask: impl FnOnce(&mut MemberProcess) -> Result<()>) -> Result<()> {
+fn hand_over_within_two_seconds(ask: impl FnOnce(&mut MemberProcess) -> Result<()>) -> Result<MemberProcess> {
     let settings = [COOPERATIVE, LONG_SESSION];
     let mut pair = Pair::start(&settings, &settings)?;
     ask(&mut pair.there)?;
     let took = poll_until("the survivor owns all", &pair.here, |owned| Ok(owned == ALL))?;
     assert!(took < Duration::from_secs(2), "it took {took:?}");
-    pair.there.await_exit()
+    Ok(pair.there)
 }
 
 #[test]
 fn a_member_that_closes_hands_its_partitions_over_within_two_seconds() -> Result<()> {
-    hand_over_of_a_member_that_leaves(MemberProcess::ask_to_leave)
+    hand_over_within_two_seconds(MemberProcess::ask_to_leave)?.await_exit()
 }
 
 #[test]
-fn a_member_that_unsubscribes_and_closes_hands_its_partitions_over_within_two_seconds() -> Result<()> {
-    hand_over_of_a_member_that_leaves(MemberProcess::ask_to_unsubscribe)
+fn a_member_that_unsubscribes_hands_its_partitions_over_within_two_seconds() -> Result<()> {
+    let mut there = hand_over_within_two_seconds(MemberProcess::ask_to_unsubscribe)?;
+    assert!(there.owned()?.is_empty());
+    Ok(())
 }
 
 /// The second member is stopped by `stop` and started again with the same name: it must get the same partitions
