@@ -287,6 +287,3 @@ fn hashed(key: &[u8]) -> u128 {
     key.hash(&mut second);
     u128::from(first.finish()) << 64 | u128::from(second.finish())
 }
-
-#[cfg(test)]
-mod tests;

@@ -37,6 +37,9 @@ mod topic_config;
 mod txn;
 mod wait;
 
+#[cfg(test)]
+mod tests;
+
 pub use api::Api;
 pub use config::BrokerConfig;
 pub use error::BrokerError;

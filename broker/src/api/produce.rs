@@ -21,7 +21,7 @@ struct Incoming {
 }
 
 impl Call<'_> {
-    pub(super) fn produce(&self, request: ProduceRequest) -> ProduceResponse {
+    pub(crate) fn produce(&self, request: ProduceRequest) -> ProduceResponse {
         let transactional_id = request.transactional_id.as_ref().map(|id| id.to_string());
         // checksums are computed before the lock is taken
         let mut topics = Vec::with_capacity(request.topic_data.len());

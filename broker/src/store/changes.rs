@@ -105,10 +105,6 @@ impl Changes {
         self.0.is_empty()
     }
 
-    pub(crate) fn size_bytes(&self) -> usize {
-        self.0.size_in_bytes()
-    }
-
     pub(crate) fn into_batch(self) -> WriteBatch {
         self.0
     }

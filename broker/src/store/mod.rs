@@ -122,10 +122,6 @@ impl Store {
             ResponseError::KafkaStorageError
         })
     }
-
-    pub(crate) fn db(&self) -> &DB {
-        &self.db
-    }
 }
 
 fn base_offset(key: &[u8]) -> i64 {
