@@ -158,6 +158,16 @@ impl Process {
         );
     }
 
+    /// The last errors in its log.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let errors: Vec<_> = log.lines().filter(|line| line.contains("ERROR")).collect();
+        errors[errors.len().saturating_sub(3)..]
+            .iter()
+            .map(|line| format!("  {}: {line}", self.name))
+            .collect()
+    }
+
     /// `kill -9`: no chance to tidy up.
     pub(crate) fn kill(mut self) -> Result<()> {
         self.child.kill()?;

@@ -18,7 +18,8 @@ const LOOKING: Duration = Duration::from_millis(400);
 const AWAY: Duration = Duration::from_secs(2);
 /// A late second event would have come by then.
 const SETTLING: Duration = Duration::from_secs(2);
-const DEADLINE: Duration = Duration::from_secs(120);
+/// Longer than a take-over takes: whatever has not moved for so long does not move any more.
+const STALL: Duration = Duration::from_secs(30);
 
 /// Runs the demo. `Ok(true)` if every order ended as it must.
 pub(crate) async fn tell() -> Result<bool> {
@@ -74,6 +75,7 @@ struct Show {
     desk: VecDeque<(Instant, usize)>,
     authorized: BTreeSet<String>,
     ended: BTreeSet<String>,
+    last_event: Instant,
     last_progress: Instant,
 }
 
@@ -115,6 +117,7 @@ impl Show {
             desk: VecDeque::new(),
             authorized: BTreeSet::new(),
             ended: BTreeSet::new(),
+            last_event: Instant::now(),
             last_progress: Instant::now(),
         })
     }
@@ -132,14 +135,8 @@ impl Show {
             self.kill_and_restart()?;
             self.check_processes()?;
             self.show_progress();
-            if self.started.elapsed() > DEADLINE {
-                let missing: Vec<_> = self.missing().take(10).collect();
-                bail!(
-                    "after {} s, {} orders have no event on topic payments, for example {}",
-                    DEADLINE.as_secs(),
-                    self.cases.len() - self.ended.len(),
-                    missing.join(", ")
-                );
+            if self.last_event.elapsed() > STALL {
+                bail!("{}", self.stalled());
             }
             tokio::time::sleep(TICK).await;
         }
@@ -147,8 +144,22 @@ impl Show {
         Ok(())
     }
 
-    fn missing(&self) -> impl Iterator<Item = &str> {
-        self.cases.iter().map(|c| c.order.id.as_str()).filter(|id| !self.ended.contains(*id))
+    /// What is missing, and what the processes have to say to it.
+    fn stalled(&self) -> String {
+        let missing: Vec<_> = self
+            .cases
+            .iter()
+            .map(|case| case.order.id.as_str())
+            .filter(|id| !self.ended.contains(*id))
+            .collect();
+        let complaints: Vec<_> = self.apps.iter().flatten().flat_map(Process::complaints).collect();
+        format!(
+            "for {} s no order has ended; {} have no event on topic payments, for example {}\n{}",
+            STALL.as_secs(),
+            missing.len(),
+            missing[..missing.len().min(10)].join(", "),
+            complaints.join("\n")
+        )
     }
 
     fn send_orders(&mut self) -> Result<()> {
@@ -185,6 +196,7 @@ impl Show {
     fn watch(&mut self) -> Result<()> {
         while let Some((order, _)) = self.auditor.poll()? {
             self.ended.insert(order);
+            self.last_event = Instant::now();
         }
         Ok(())
     }
