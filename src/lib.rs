@@ -7,6 +7,8 @@ pub mod workflow;
 #[cfg(feature = "engine")]
 pub mod cli;
 #[cfg(feature = "engine")]
+pub mod client;
+#[cfg(feature = "engine")]
 pub mod config;
 #[cfg(feature = "engine")]
 mod ingress;

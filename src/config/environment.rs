@@ -8,10 +8,10 @@ pub(super) const PREFIX: &str = "SAKIA_";
 /// Names the file.
 pub(super) const FILE: &str = "SAKIA_CONFIG";
 const KAFKA: &str = "kafka_";
-/// Variables that belong to others: the command line, the tests.
-const NOT_SETTINGS: &[&str] = &["SAKIA_CONFIG", "SAKIA_APP", "SAKIA_LOG"];
+/// Variables that belong to others: the command line, the script that runs a Kafka for tests.
+const NOT_SETTINGS: &[&str] = &[FILE, "SAKIA_APP", "SAKIA_LOG", "SAKIA_KAFKA_PORT", "SAKIA_KAFKA_VERSION"];
 
-/// The variables whose name begins with [`PREFIX`].
+/// The variables whose name begins with [`PREFIX`]. An empty one counts as not set.
 #[derive(Debug, Clone)]
 pub(super) struct Environment(pub(super) BTreeMap<String, String>);
 
@@ -25,7 +25,7 @@ impl Source for Environment {
         let mut kafka = Map::new();
         for (name, text) in &self.0 {
             let Some(key) = name.strip_prefix(PREFIX) else { continue };
-            if NOT_SETTINGS.contains(&name.as_str()) || key.starts_with("TEST_") {
+            if text.is_empty() || NOT_SETTINGS.contains(&name.as_str()) || key.starts_with("TEST_") {
                 continue;
             }
             let key = key.to_ascii_lowercase();

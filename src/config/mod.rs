@@ -3,9 +3,11 @@
 mod environment;
 mod error;
 mod load;
+mod reach;
 pub mod topics;
 
 pub use error::{ConfigError, Problem};
+pub use reach::Unreachable;
 
 use crate::log::kafka::KafkaConfig;
 use std::collections::BTreeMap;

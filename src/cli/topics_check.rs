@@ -1,0 +1,38 @@
+//! `topics check`.
+
+use super::topics_init::blocking;
+use super::{Command, Exit, Failure, output};
+use crate::config::topics::{self, TopicLayout, TopicsError};
+use crate::log::kafka::Admin;
+use serde_json::json;
+
+pub(super) async fn run(command: &Command) -> Result<(), Failure> {
+    let layout = layout(command).await?;
+    if command.json {
+        return output::json(&json!({ "partitions": layout.partitions, "findings": [] }));
+    }
+    output::line(&format!("the topics of {} are as they should be: {} lanes", command.app, layout.partitions))
+}
+
+/// The layout, or all findings: on stdout with `--json`, else in the failure's text.
+pub(super) async fn layout(command: &Command) -> Result<TopicLayout, Failure> {
+    let (app, config) = (command.app.clone(), command.config.clone());
+    let checked = blocking(move || {
+        config.reach()?;
+        let admin = Admin::new(&config.kafka_config(&app))?;
+        Ok(topics::check(&admin, &app))
+    })
+    .await?;
+    match checked {
+        Ok(layout) => Ok(layout),
+        Err(TopicsError::Findings(findings)) if command.json => {
+            let all: Vec<_> = findings
+                .iter()
+                .map(|f| json!({ "code": f.code.code(), "topic": f.topic, "what": f.what, "remedy": f.remedy }))
+                .collect();
+            output::json(&json!({ "findings": all }))?;
+            Err(Failure::new(Exit::Failed, format!("{} findings", findings.len())))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
