@@ -122,7 +122,7 @@ mod tests {
 payment o-17   running since 2026-11-21 12:03:11 (2m 1s)
   waits for recv \"approval\"
 
-  12:03:11  run \"authorize\"      0.31s  ok, 2 attempts
+  12:03:11  run \"authorize\"    0.31s  ok, 2 attempts
   12:03:11  recv \"approval\"  … 2m 1s  waiting for signal \"approval\"
 
   signals that nobody has received yet: \"late\"

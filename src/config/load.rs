@@ -22,7 +22,7 @@ pub(super) fn load(
         match std::fs::read_to_string(&path) {
             Ok(text) => match table(&text, &name) {
                 Ok(source) => sources = sources.add_source(source),
-                Err(why) => problems.push(Problem::new(&name, why)),
+                Err(error) => problems.push(Problem::new(&name, error.to_string())),
             },
             Err(error) => problems.push(Problem::new(
                 &name,
@@ -31,11 +31,10 @@ pub(super) fn load(
         }
     }
     let built = sources.add_source(environment).build();
-    let table =
-        built.and_then(config::Config::try_deserialize::<Map<String, Value>>).unwrap_or_else(|error| {
-            problems.push(Problem::new("settings", error.to_string()));
-            Map::new()
-        });
+    let table = built.and_then(|built| built.cache.into_table()).unwrap_or_else(|error| {
+        problems.push(Problem::new("settings", error.to_string()));
+        Map::new()
+    });
     let read = read(table, &mut problems);
     problems.extend(read.problems());
     ConfigError::unless_empty(problems).map(|()| read)
@@ -64,19 +63,36 @@ fn file(path: Option<&Path>, environment: &Environment) -> Option<PathBuf> {
     named.or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|p| p.exists()))
 }
 
-/// Parsed here and added as a value, so that a mistake in the syntax is one problem beside the others and every value
-/// names its file.
-fn table(text: &str, name: &str) -> Result<config::Config, String> {
-    let source = File::from_str(text, FileFormat::Toml);
-    let built = config::Config::builder().add_source(source).build().map_err(|e| e.to_string())?;
-    let origin = format!("file {name}");
-    let all: Map<String, Value> = built.try_deserialize().map_err(|e| e.to_string())?;
-    let mut named = config::Config::builder();
-    for (key, value) in all {
-        let value = Value::new(Some(&origin), value.kind);
-        named = named.set_override(key, value).map_err(|e| e.to_string())?;
+/// A file's settings. Parsed before the rest, so that a mistake in the syntax is one problem beside the others.
+#[derive(Debug, Clone)]
+struct Settings(Map<String, Value>);
+
+impl config::Source for Settings {
+    fn clone_into_box(&self) -> Box<dyn config::Source + Send + Sync> {
+        Box::new(self.clone())
     }
-    named.build().map_err(|e| e.to_string())
+    fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
+        Ok(self.0.clone())
+    }
+}
+
+/// Every value names its file; `[kafka]` has flat keys, as in the environment, so that one can lie over the other.
+fn table(text: &str, name: &str) -> Result<Settings, config::ConfigError> {
+    let source = File::from_str(text, FileFormat::Toml);
+    let all = config::Config::builder().add_source(source).build()?.cache.into_table()?;
+    let origin = format!("file {name}");
+    let named = |(key, value): (String, Value)| {
+        let kind = match value.kind {
+            ValueKind::Table(inner) if key == "kafka" => {
+                let mut flat = BTreeMap::new();
+                flatten("", inner, &mut flat);
+                ValueKind::from(flat.into_iter().collect::<Map<_, _>>())
+            }
+            kind => kind,
+        };
+        (key, Value::new(Some(&origin), kind))
+    };
+    Ok(Settings(all.into_iter().map(named).collect()))
 }
 
 fn read(mut table: Map<String, Value>, problems: &mut Vec<Problem>) -> Config {
@@ -125,7 +141,7 @@ impl Keys<'_> {
         }
     }
 
-    /// The table of librdkafka properties: `"security.protocol" = …` and `security.protocol = …` alike.
+    /// The table of librdkafka properties.
     fn take_kafka(&mut self) -> BTreeMap<String, String> {
         let mut all = BTreeMap::new();
         match self.table.remove("kafka") {
@@ -140,6 +156,7 @@ impl Keys<'_> {
     }
 }
 
+/// `"security.protocol" = …` and `security.protocol = …` alike.
 fn flatten(prefix: &str, table: Map<String, Value>, all: &mut BTreeMap<String, String>) {
     for (key, value) in table {
         let key = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
