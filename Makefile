@@ -38,7 +38,7 @@ test: setup ## everything, on the embedded broker
 	@cargo test --workspace
 
 core: ## the pure part alone: no librdkafka, no RocksDB, in seconds
-	@cargo test --no-default-features --lib
+	@cargo test --no-default-features --lib --test workflows
 
 test-kafka: setup ## the same checks on a real Apache Kafka (needs java 17 and mvn)
 	@cargo test -p sakia-integration --no-run

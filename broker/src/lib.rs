@@ -29,6 +29,7 @@ mod faults;
 mod group;
 mod log;
 mod node;
+mod patience;
 mod retention;
 mod server;
 mod state;

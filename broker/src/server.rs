@@ -2,43 +2,30 @@
 use crate::api::{Api, Call, RequestError};
 use crate::error::BrokerError;
 use crate::node::{HOST, Node};
+use crate::patience;
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, ResponseHeader};
 use kafka_protocol::protocol::{Encodable, decode_request_header_from_buffer};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Kafka's `socket.request.max.bytes`.
 const MAX_REQUEST_BYTES: usize = 100 << 20;
-/// For how long a port is tried whose last owner has just died.
-const BIND_PATIENCE: Duration = Duration::from_secs(2);
-
 /// Takes the port. The standard library sets SO_REUSEADDR, so connections of a broker that was killed a
-/// moment ago do not stand in the way.
+/// moment ago do not stand in the way; its listener may, until the system has cleared the process away.
 pub(crate) fn listen(port: u16) -> Result<TcpListener, BrokerError> {
-    let until = Instant::now() + BIND_PATIENCE;
-    loop {
-        match TcpListener::bind((HOST, port)) {
-            Ok(listener) => return Ok(listener),
-            Err(error) if error.kind() == ErrorKind::AddrInUse => {
-                if somebody_listens(port) || Instant::now() >= until {
-                    return Err(BrokerError::PortInUse { port });
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            Err(source) => return Err(BrokerError::Listen { port, source }),
-        }
-    }
-}
-
-fn somebody_listens(port: u16) -> bool {
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
-    TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok()
+    let bind = || {
+        TcpListener::bind((HOST, port)).map_err(|source| match source.kind() {
+            ErrorKind::AddrInUse => BrokerError::PortInUse { port },
+            _ => BrokerError::Listen { port, source },
+        })
+    };
+    patience::outlast(bind, |error| matches!(error, BrokerError::PortInUse { .. }))
 }
 
 #[derive(Default)]

@@ -10,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
+const MESSAGE_MAX: &str = "2097152";
 const LAG_MS: &str = "3600000";
 const QUIET_DEADLINE: Duration = Duration::from_secs(120);
 
@@ -40,7 +41,8 @@ impl App {
     pub fn new(cluster: &Cluster, program: &str, partitions: i32) -> Result<Self> {
         let name = cluster.unique("app");
         let topic = |part: &str, settings: &[(&str, &str)]| {
-            cluster.named_topic(&format!("{name}.{part}"), partitions, settings)
+            let settings = [settings, &[("max.message.bytes", MESSAGE_MAX)]].concat();
+            cluster.named_topic(&format!("{name}.{part}"), partitions, &settings)
         };
         topic("commands", &[])?;
         topic("journal", &[("retention.ms", "-1"), ("retention.bytes", "-1")])?;
@@ -80,6 +82,7 @@ impl App {
             .env("WORKER_APP", &self.name)
             .env("WORKER_OUT", &self.out)
             .env("NO_COLOR", "1")
+            .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output);

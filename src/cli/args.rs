@@ -62,9 +62,16 @@ pub(super) enum Verb {
 #[derive(Debug, Clone, Subcommand)]
 pub(super) enum TopicsCommand {
     /// Create the topics that are missing
-    Init,
+    Init(TopicsInitOptions),
     /// Check that the topics are as the app needs them
     Check,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct TopicsInitOptions {
+    /// Also create this topic of yours if it is missing, with as many partitions and the broker's settings; may repeat
+    #[arg(long, value_name = "TOPIC")]
+    pub(super) with: Vec<String>,
 }
 
 #[derive(Debug, Clone, Subcommand)]

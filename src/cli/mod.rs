@@ -35,6 +35,7 @@ use crate::config::Config;
 use args::{Args, DlqCommand, TopicsCommand, Verb};
 use clap::{CommandFactory, FromArgMatches};
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// What is left to do after the arguments are dealt with.
@@ -72,10 +73,8 @@ pub(crate) async fn main_of<S: Send + Sync + 'static>(app: App<S>) -> ExitCode {
 pub async fn main() -> ExitCode {
     match run(Program::default(), std::env::args_os()).await {
         Outcome::Done(exit) => exit.into(),
-        Outcome::Serve(_) => {
-            let text = "`sakia` has no workflows to serve: start the program that your app is";
-            Failure::new(Exit::Usage, text).report().into()
-        }
+        // Only for a program that has an app.
+        Outcome::Serve(_) => Exit::Usage.into(),
     }
 }
 
@@ -118,7 +117,9 @@ fn start_log(args: &Args) {
     let filter =
         args.log.clone().or_else(|| std::env::var("RUST_LOG").ok()).unwrap_or_else(|| default.into());
     let filter = tracing_subscriber::EnvFilter::new(filter);
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr);
     // A program may have set up a log of its own, which then stays.
     drop(log.try_init());
 }
@@ -131,6 +132,8 @@ async fn perform(program: &Program, args: Args) -> Result<Outcome, Failure> {
     let config = configuration(&args)?;
     let app = app_name(program, &args, &verb)?;
     if let Verb::Serve = verb {
+        let probe = config.clone();
+        topics_init::blocking(move || Ok(probe.reach()?)).await?;
         return Ok(Outcome::Serve(Box::new(config)));
     }
     let command = Command { app, config, json: args.json, workflows: program.workflows.clone() };
@@ -142,7 +145,7 @@ async fn perform(program: &Program, args: Args) -> Result<Outcome, Failure> {
         Verb::Retry(options) => retry::run(&command, options).await,
         Verb::List(options) => list::run(&command, options).await,
         Verb::Show(options) => show::run(&command, options).await,
-        Verb::Topics(TopicsCommand::Init) => topics_init::run(&command).await,
+        Verb::Topics(TopicsCommand::Init(options)) => topics_init::run(&command, options).await,
         Verb::Topics(TopicsCommand::Check) => topics_check::run(&command).await,
         Verb::Dlq(DlqCommand::List(options)) => dlq_list::run(&command, options).await,
         Verb::Serve | Verb::Dev(_) => Ok(()),
@@ -166,7 +169,8 @@ fn configuration(args: &Args) -> Result<Config, Failure> {
 fn app_name(program: &Program, args: &Args, verb: &Verb) -> Result<String, Failure> {
     let name = program.app.clone().or_else(|| args.app.clone());
     if let (Verb::Serve, None) = (verb, &program.app) {
-        return Ok(String::new());
+        let text = "`sakia` has no workflows to serve: start the program that your app is";
+        return Err(Failure::new(Exit::Usage, text));
     }
     name.filter(|n| !n.is_empty()).ok_or_else(|| {
         Failure::new(

@@ -1,17 +1,24 @@
 //! `topics init`.
 
+use super::args::TopicsInitOptions;
 use super::{Command, Exit, Failure, output, topics_check};
 use crate::config::topics;
 use crate::log::LogError;
 use crate::log::kafka::Admin;
 use serde_json::json;
 
-pub(super) async fn run(command: &Command) -> Result<(), Failure> {
+pub(super) async fn run(command: &Command, options: TopicsInitOptions) -> Result<(), Failure> {
     let (app, config) = (command.app.clone(), command.config.clone());
     let made = blocking(move || {
         config.reach()?;
         let admin = Admin::new(&config.kafka_config(&app))?;
-        Ok(topics::init(&admin, &app, config.partitions, config.replication)?)
+        let mut made = topics::init(&admin, &app, config.partitions, config.replication)?;
+        for topic in options.with {
+            let copies = Some(config.replication).filter(|n| *n > 0);
+            let new = admin.create_topic(&topic, config.partitions, copies, &[])?;
+            made.push((topic, new));
+        }
+        Ok(made)
     })
     .await?;
     if command.json {

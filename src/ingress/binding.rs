@@ -11,20 +11,20 @@ use serde::de::DeserializeOwned;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The command that a record becomes, or why it goes to the dead-letter topic.
-pub type Bound = Result<(String, CommandRecord), (RejectCode, String)>;
+pub(super) type Bound = Result<(String, CommandRecord), (RejectCode, String)>;
 
 type Transform = Box<dyn Fn(&[u8], &[u8]) -> Bound + Send + Sync>;
 
 /// One topic and what its records become.
-pub struct Binding {
+pub(crate) struct Binding {
     /// The user's topic.
-    pub topic: &'static str,
+    pub(crate) topic: &'static str,
     transform: Transform,
 }
 
 impl Binding {
     /// Each record starts a workflow; `to` gives id and input.
-    pub fn start<K, V, I, O, F>(topic: Topic<K, V>, workflow: Workflow<I, O>, to: F) -> Self
+    pub(crate) fn start<K, V, I, O, F>(topic: Topic<K, V>, workflow: Workflow<I, O>, to: F) -> Self
     where
         K: RecordKey + 'static,
         V: DeserializeOwned + 'static,
@@ -35,7 +35,7 @@ impl Binding {
     }
 
     /// Each record is a signal; `to` gives the instance's id and the payload.
-    pub fn signal<K, V, I, O, T, F>(
+    pub(crate) fn signal<K, V, I, O, T, F>(
         topic: Topic<K, V>,
         workflow: Workflow<I, O>,
         signal: Signal<T>,
@@ -76,7 +76,7 @@ impl Binding {
     }
 
     /// What a record becomes.
-    pub fn apply(&self, key: Option<&[u8]>, value: Option<&[u8]>) -> Bound {
+    pub(crate) fn apply(&self, key: Option<&[u8]>, value: Option<&[u8]>) -> Bound {
         (self.transform)(key.unwrap_or_default(), value.unwrap_or_default())
     }
 }

@@ -3,5 +3,5 @@
 mod binding;
 mod mover;
 
-pub use binding::Binding;
-pub use mover::{Ingress, IngressEnd};
+pub(crate) use binding::Binding;
+pub(crate) use mover::{Ingress, IngressEnd};

@@ -14,7 +14,7 @@ const STOP_CHECK: Duration = Duration::from_millis(50);
 
 /// Why an ingress lane ended.
 #[derive(Debug)]
-pub enum IngressEnd {
+pub(crate) enum IngressEnd {
     /// It was told to.
     Stopped,
     /// Open a new mover and begin again at the committed position.
@@ -22,24 +22,22 @@ pub enum IngressEnd {
 }
 
 /// One partition of a bound topic.
-pub struct Ingress {
+pub(crate) struct Ingress {
     /// What its records become; several bindings may read one topic.
-    pub bindings: Vec<Arc<Binding>>,
-    /// The partition.
-    pub partition: i32,
+    pub(crate) bindings: Vec<Arc<Binding>>,
     /// Topic of the commands.
-    pub commands: Arc<str>,
+    pub(crate) commands: Arc<str>,
     /// Number of lanes.
-    pub partitions: i32,
+    pub(crate) partitions: i32,
     /// Kafka's default partitioner.
-    pub partition_for: fn(&[u8], i32) -> i32,
+    pub(crate) partition_for: fn(&[u8], i32) -> i32,
     /// Topic for records that cannot be bound.
-    pub dlq: Arc<str>,
+    pub(crate) dlq: Arc<str>,
 }
 
 impl Ingress {
     /// Moves what the feed delivers until it is stopped. Blocks.
-    pub fn run(
+    pub(crate) fn run(
         &self,
         mover: &mut dyn Mover,
         feed: &Receiver<Result<Vec<Record>, LogError>>,

@@ -78,7 +78,6 @@ fn once(
     };
     let ingress = Ingress {
         bindings: shared.bindings.iter().filter(|b| b.topic == topic).cloned().collect(),
-        partition,
         commands: shared.topics.commands.clone(),
         partitions: shared.lane.partitions,
         partition_for,

@@ -110,6 +110,8 @@ impl Process {
         config: &Config,
         tokio: tokio::runtime::Handle,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        config.check()?;
+        config.reach()?;
         let kafka = config.kafka_config(&parts.app);
         let log = Arc::new(KafkaLog::new(kafka.clone())?);
         let layout = topics::check(log.admin(), &parts.app)?;

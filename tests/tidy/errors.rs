@@ -53,7 +53,7 @@ pub(crate) fn findings(sources: &[Source], pages: &BTreeMap<String, String>) -> 
 fn codes_in(text: &str) -> Vec<(usize, String)> {
     text.match_indices(PREFIX)
         .filter_map(|(at, _)| {
-            let rest = text[at + PREFIX.len()..].as_bytes();
+            let rest = &text.as_bytes()[at + PREFIX.len()..];
             let fits = rest.len() >= 3
                 && rest[0].is_ascii_uppercase()
                 && rest[1..3].iter().all(u8::is_ascii_digit)

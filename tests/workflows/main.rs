@@ -25,7 +25,7 @@ fn secs(n: u64) -> Duration {
 type Calls = Arc<Mutex<Vec<String>>>;
 
 fn note(calls: &Calls, what: impl Into<String>) {
-    calls.lock().unwrap().push(what.into());
+    calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(what.into());
 }
 
 async fn pay(ctx: Ctx<Calls>, n: u32) -> Result<u32> {

@@ -35,7 +35,7 @@ impl Call<'_> {
                 let offset =
                     committed(p.committed_offset, p.committed_leader_epoch, p.committed_metadata.as_deref());
                 let tp = (topic.name.to_string(), p.partition_index);
-                let stored = allowed.clone().and_then(|()| check_offset(&state, &tp, &offset)).map(|()| {
+                let stored = allowed.and_then(|()| check_offset(&state, &tp, &offset)).map(|()| {
                     changes.offset(group, &tp, &offset);
                     state.offsets.entry(group.to_owned()).or_default().committed.insert(tp, offset);
                 });
@@ -126,7 +126,7 @@ impl Call<'_> {
                 let offset =
                     committed(p.committed_offset, p.committed_leader_epoch, p.committed_metadata.as_deref());
                 let tp = (topic.name.to_string(), p.partition_index);
-                let stored = allowed.clone().and_then(|()| check_offset(&state, &tp, &offset)).map(|()| {
+                let stored = allowed.and_then(|()| check_offset(&state, &tp, &offset)).map(|()| {
                     added.insert(tp, offset);
                 });
                 TxnOffsetCommitResponsePartition::default()

@@ -7,6 +7,7 @@ pub(crate) use changes::Changes;
 
 use crate::config::BrokerConfig;
 use crate::error::BrokerError;
+use crate::patience;
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use rocksdb::{BlockBasedOptions, Cache, DB, Env, LogLevel, Options, ReadOptions, WriteOptions};
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Layout of keys and values in this program.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
-const WRITE_BUFFER_BYTES: usize = 32 << 20;
+const WRITE_BUFFER_BYTES: usize = 16 << 20;
 /// Values from here on go to blob files: batches are written once and not moved by RocksDB's compactions.
 const MIN_BLOB_BYTES: u64 = 2048;
 
@@ -40,7 +41,8 @@ impl Store {
                 };
                 std::fs::create_dir_all(dir).map_err(not_writable)?;
                 write.set_sync(config.sync_writes);
-                DB::open(&options, dir).map_err(|e| open_error(dir, &e))?
+                let open = || DB::open(&options, dir).map_err(|e| open_error(dir, &e));
+                patience::outlast(open, |e| matches!(e, BrokerError::DataDirLocked { .. }))?
             }
             None => {
                 let env = Env::mem_env().map_err(|e| BrokerError::Storage(e.to_string()))?;

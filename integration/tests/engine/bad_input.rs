@@ -34,7 +34,8 @@ fn bad_records_go_to_the_dead_letters_as_they_were_and_the_lane_goes_on() -> Res
         Ok((read.records.len() >= 9).then_some(read.records))
     })?;
     ensure!(letters.len() == 9, "a second start of a finished id is no error: {} letters", letters.len());
-    let of = |key: &str| letters.iter().find(|l| l.key.as_deref() == Some(key)).with_context(|| key.to_string());
+    let of =
+        |key: &str| letters.iter().find(|l| l.key.as_deref() == Some(key)).with_context(|| key.to_string());
     ensure!(of("huge")?.value.as_deref() == Some(&huge), "the bytes are the original ones");
     for (key, code) in [
         ("no-kind", "SAKIA-D01"),
@@ -48,7 +49,8 @@ fn bad_records_go_to_the_dead_letters_as_they_were_and_the_lane_goes_on() -> Res
         (finished, "SAKIA-D05"),
     ] {
         let headers = &of(key)?.headers;
-        let found = headers.iter().find(|(name, _)| name == "sakia-error-code").map(|(_, code)| code.as_str());
+        let found =
+            headers.iter().find(|(name, _)| name == "sakia-error-code").map(|(_, code)| code.as_str());
         ensure!(found == Some(code), "{key}: {found:?} instead of {code}");
         let text = headers.iter().find(|(name, _)| name == "sakia-error").context("a text")?;
         ensure!(!text.1.is_empty(), "{key} says nothing");

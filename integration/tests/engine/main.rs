@@ -13,7 +13,11 @@ const WORKER: &str = env!("CARGO_BIN_EXE_worker");
 /// The broker under test, started by the first test that asks.
 fn cluster() -> sakia_integration::kit::Cluster {
     static TARGET: OnceLock<Target> = OnceLock::new();
-    TARGET.get_or_init(|| Target::from_env().expect("a broker to test against")).cluster()
+    let target = TARGET.get_or_init(|| match Target::from_env() {
+        Ok(target) => target,
+        Err(error) => panic!("no broker to test against: {error:#}"),
+    });
+    target.cluster()
 }
 
 /// A number from the environment: tests are short by default and as long as one likes by hand.

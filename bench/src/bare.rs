@@ -1,0 +1,155 @@
+//! What the same records cost without Sakia: the floor that its figures stand on.
+
+use crate::client::{Client, Work};
+use crate::kafka::{Isolation, Producer, Reader, Record, make_topics};
+use anyhow::{Context as _, Result, ensure};
+use std::time::{Duration, Instant};
+
+/// Workflows that are run to see what they write.
+const SAMPLE: usize = 50;
+
+/// The records that the engine writes, for writing the like by hand.
+pub struct Shape {
+    /// One journal record of one step.
+    pub journal: Record,
+    /// The changelog's records of one empty workflow, its position last.
+    pub changelog: Vec<Record>,
+    /// The reply of one empty workflow.
+    pub reply: Record,
+}
+
+fn all_of(reader: &Reader) -> Result<Vec<Record>> {
+    let mut all = Vec::new();
+    while let Some(record) = reader.next(Duration::from_millis(700))? {
+        all.push(record);
+    }
+    Ok(all)
+}
+
+impl Shape {
+    /// Runs a few workflows and reads what they wrote.
+    pub fn observe(brokers: &str, app: &str, client: &mut Client) -> Result<Self> {
+        let reader = |part: &str| Reader::at_end(brokers, &format!("{app}.{part}"), Isolation::Uncommitted);
+        let (changelog, replies, journal) = (reader("changelog")?, reader("replies")?, reader("journal")?);
+        for _ in 0..SAMPLE {
+            client.start(Work::Empty)?;
+            client.result(crate::kafka::PATIENCE)?;
+            client.acknowledged()?;
+        }
+        let mut changelog = all_of(&changelog)?;
+        let reply = all_of(&replies)?.pop().context("no reply was written")?;
+        let each = (changelog.len() + SAMPLE / 2) / SAMPLE;
+        ensure!(each > 0, "no state was written");
+        let changelog = changelog.split_off(changelog.len() - each);
+        client.start(Work::Chain(3))?;
+        client.result(crate::kafka::PATIENCE)?;
+        client.acknowledged()?;
+        let journal = all_of(&journal)?.pop().context("no fact was written")?;
+        Ok(Shape { journal, changelog, reply })
+    }
+}
+
+/// How long a transaction took.
+#[derive(Default)]
+pub struct Transactions {
+    /// Until its commit returned.
+    pub committed: Vec<Duration>,
+    /// Until a committed reader in the same process had its reply.
+    pub seen: Vec<Duration>,
+}
+
+/// Kafka by hand: topics like the app's.
+pub struct Bare {
+    shape: Shape,
+    journal: String,
+    changelog: String,
+    replies: String,
+    plain: Producer,
+    open: Producer,
+    /// Used in turn, as a transaction right after another of the same id meets its markers.
+    pair: [Producer; 2],
+    reader: Reader,
+    turn: usize,
+}
+
+impl Bare {
+    /// Makes the topics and connects.
+    pub fn connect(brokers: &str, name: &str, shape: Shape) -> Result<Self> {
+        let [journal, changelog, replies] =
+            ["journal", "changelog", "replies"].map(|t| format!("{name}.{t}"));
+        make_topics(
+            brokers,
+            &[
+                (journal.clone(), crate::JOURNAL),
+                (changelog.clone(), crate::CHANGELOG),
+                (replies.clone(), &[]),
+            ],
+        )?;
+        let id = |part: &str| Producer::open(brokers, Some(&format!("{name}-{part}")));
+        Ok(Bare {
+            plain: Producer::open(brokers, None)?,
+            open: id("open")?,
+            pair: [id("a")?, id("b")?],
+            reader: Reader::at_end(brokers, &replies, Isolation::Committed)?,
+            shape,
+            journal,
+            changelog,
+            replies,
+            turn: 0,
+        })
+    }
+
+    /// The records that are written.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// One plain idempotent produce after the other.
+    pub fn produces(&self, length: Duration) -> Result<Vec<Duration>> {
+        one_by_one(&self.plain, &self.journal, &self.shape.journal, length)
+    }
+
+    /// The same inside one open transaction, which is what an append to the journal is.
+    pub fn appends(&self, length: Duration) -> Result<Vec<Duration>> {
+        self.open.begin()?;
+        let took = one_by_one(&self.open, &self.journal, &self.shape.journal, length)?;
+        self.open.commit()?;
+        Ok(took)
+    }
+
+    /// One transaction of an empty workflow's records after the other.
+    pub fn transactions(&mut self, length: Duration) -> Result<Transactions> {
+        let mut took = Transactions::default();
+        let end = Instant::now() + length;
+        while Instant::now() < end {
+            let producer = &self.pair[self.turn % 2];
+            self.turn += 1;
+            let began = Instant::now();
+            producer.begin()?;
+            let (position, state) = self.shape.changelog.split_last().context("no position")?;
+            for record in state {
+                producer.send(&self.changelog, record)?;
+            }
+            producer.send(&self.replies, &self.shape.reply)?;
+            producer.send(&self.changelog, position)?;
+            producer.acknowledged()?;
+            producer.commit()?;
+            took.committed.push(began.elapsed());
+            self.reader.expect()?;
+            took.seen.push(began.elapsed());
+        }
+        Ok(took)
+    }
+}
+
+fn one_by_one(producer: &Producer, topic: &str, record: &Record, length: Duration) -> Result<Vec<Duration>> {
+    let mut took = Vec::new();
+    let end = Instant::now() + length;
+    while Instant::now() < end {
+        let began = Instant::now();
+        producer.send(topic, record)?;
+        producer.acknowledged()?;
+        took.push(began.elapsed());
+    }
+    Ok(took)
+}

@@ -1,0 +1,138 @@
+//! Numbers of many measurements, and which rounds count.
+
+use crate::bare::Transactions;
+use crate::client::Load;
+use std::time::{Duration, Instant};
+
+/// Rounds whose fixed loop is further than this from the median loop ran on a different machine, so to speak.
+const LOOP_TOLERANCE: f64 = 0.10;
+
+/// In milliseconds.
+pub fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// The value below which that share of all lies, in milliseconds.
+pub fn quantile(of: &[Duration], share: f64) -> f64 {
+    let mut sorted = of.to_vec();
+    sorted.sort_unstable();
+    let last = sorted.len().saturating_sub(1);
+    sorted.get((last as f64 * share) as usize).map_or(f64::NAN, |time| ms(*time))
+}
+
+/// The middle value.
+pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    spread(values).median
+}
+
+/// Smallest, middle and largest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// Smallest.
+    pub min: f64,
+    /// Middle.
+    pub median: f64,
+    /// Largest.
+    pub max: f64,
+}
+
+/// Of some values.
+pub fn spread(values: impl IntoIterator<Item = f64>) -> Spread {
+    let mut sorted: Vec<f64> = values.into_iter().collect();
+    sorted.sort_by(f64::total_cmp);
+    let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
+    let middle = sorted.len() / 2;
+    let median = if sorted.len() % 2 == 0 && middle > 0 {
+        f64::midpoint(at(middle - 1), at(middle))
+    } else {
+        at(middle)
+    };
+    Spread { min: at(0), median, max: at(sorted.len().saturating_sub(1)) }
+}
+
+/// A fixed piece of work: how long it takes says how fast the machine is just now.
+pub fn fixed_loop() -> f64 {
+    let began = Instant::now();
+    let mut x = 1_u64;
+    for i in 0..20_000_000_u64 {
+        x = std::hint::black_box(x.rotate_left(5) ^ i).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+    std::hint::black_box(x);
+    ms(began.elapsed())
+}
+
+/// Everything measured in one round.
+#[derive(Default)]
+pub struct Round {
+    /// Fixed loops between the other measurements.
+    pub loops: Vec<f64>,
+    /// Plain idempotent produce.
+    pub produce: Vec<Duration>,
+    /// Produce inside an open transaction.
+    pub append: Vec<Duration>,
+    /// Bare transactions.
+    pub bare: Transactions,
+    /// Empty workflows, one at a time.
+    pub empty: Vec<Duration>,
+    /// Chains, one at a time.
+    pub chain: Vec<Duration>,
+    /// Many empty workflows.
+    pub empty_many: Option<Load>,
+    /// Many chains.
+    pub chain_many: Option<Load>,
+    /// CPU milliseconds that broker, app and this program spent per chain of those.
+    pub cpu: Option<[f64; 3]>,
+}
+
+impl Round {
+    /// The difference that a step makes, in milliseconds.
+    pub fn step(&self) -> f64 {
+        (quantile(&self.chain, 0.5) - quantile(&self.empty, 0.5)) / f64::from(crate::STEPS)
+    }
+
+    /// A step with its share of start and end, in milliseconds.
+    pub fn step_with_share(&self) -> f64 {
+        quantile(&self.chain, 0.5) / f64::from(crate::STEPS)
+    }
+
+    /// The round's fixed loop.
+    pub fn fixed_loop(&self) -> f64 {
+        median(self.loops.iter().copied())
+    }
+}
+
+/// Splits the rounds: those that count, and how many do not.
+pub fn comparable(rounds: Vec<Round>) -> (Vec<Round>, usize) {
+    let all = rounds.len();
+    let middle = median(rounds.iter().map(Round::fixed_loop));
+    let kept: Vec<Round> =
+        rounds.into_iter().filter(|r| (r.fixed_loop() - middle).abs() <= LOOP_TOLERANCE * middle).collect();
+    let dropped = all - kept.len();
+    (kept, dropped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spread_is_smallest_middle_and_largest() {
+        assert_eq!(spread([3.0, 1.0, 2.0]), Spread { min: 1.0, median: 2.0, max: 3.0 });
+        assert_eq!(spread([4.0, 1.0, 2.0, 3.0]).median, 2.5);
+        assert!(spread([]).median.is_nan());
+    }
+
+    #[test]
+    fn a_round_on_a_slower_machine_does_not_count() {
+        let round = |loops: f64| Round { loops: vec![loops], ..Round::default() };
+        let (kept, dropped) = comparable(vec![round(20.0), round(21.0), round(25.0), round(19.5)]);
+        assert_eq!((kept.len(), dropped), (3, 1));
+    }
+
+    #[test]
+    fn the_median_of_durations_is_one_of_them() {
+        let all: Vec<Duration> = (1..=101).map(Duration::from_millis).collect();
+        assert_eq!(quantile(&all, 0.5), 51.0);
+        assert_eq!(quantile(&all, 1.0), 101.0);
+    }
+}

@@ -1,0 +1,230 @@
+//! Plain Kafka clients, set up as a careful program would set them up by hand.
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{DeliveryResult, Header, Headers as _, Message as _, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::cell::Cell;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+/// Past this, something is broken and not slow.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A record, to be written or as it was read.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    /// The key, if it has one.
+    pub key: Option<Vec<u8>>,
+    /// The value, if it has one.
+    pub value: Option<Vec<u8>>,
+    /// Names and values.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+impl Record {
+    /// Key, value and headers, in bytes.
+    pub fn size(&self) -> usize {
+        let length = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
+        length(&self.key)
+            + length(&self.value)
+            + self.headers.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>()
+    }
+
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| &value[..])
+    }
+}
+
+fn base(brokers: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers).set("broker.address.family", "v4");
+    config
+}
+
+/// Makes topics of one partition and one copy, and waits until they have leaders.
+pub fn make_topics(brokers: &str, topics: &[(String, &[(&str, &str)])]) -> Result<()> {
+    let admin: AdminClient<DefaultClientContext> = base(brokers).create()?;
+    let new: Vec<NewTopic<'_>> = topics
+        .iter()
+        .map(|(name, settings)| {
+            let topic = NewTopic::new(name, 1, TopicReplication::Fixed(1));
+            settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
+        })
+        .collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    for answer in runtime.block_on(admin.create_topics(&new, &AdminOptions::new()))? {
+        answer.map_err(|(topic, code)| anyhow!("{topic} cannot be made: {code}"))?;
+    }
+    let observer: BaseConsumer = base(brokers).set("group.id", "bench").create()?;
+    for (name, _) in topics {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while observer.fetch_watermarks(name, 0, PATIENCE).is_err() {
+            ensure!(std::time::Instant::now() < deadline, "{name} has no leader");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    Ok(())
+}
+
+struct Reports(Sender<Result<(), String>>);
+
+impl ClientContext for Reports {}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, _: ()) {
+        // The producer may be gone.
+        let _ = self.0.send(result.as_ref().map(drop).map_err(|(error, _)| error.to_string()));
+    }
+}
+
+/// An idempotent producer, of transactions if it has an id. No lingering: one record at a time is what is measured.
+pub struct Producer {
+    inner: ThreadedProducer<Reports>,
+    reports: Receiver<Result<(), String>>,
+    /// Records whose report was not taken yet.
+    unreported: Cell<usize>,
+}
+
+impl Producer {
+    /// A producer; with an id it has fenced its predecessor when this returns.
+    pub fn open(brokers: &str, id: Option<&str>) -> Result<Self> {
+        let (sender, reports) = channel();
+        let mut config = base(brokers);
+        config
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("linger.ms", "0")
+            .set("retry.backoff.ms", "1")
+            .set("retry.backoff.max.ms", "100");
+        if let Some(id) = id {
+            config.set("transactional.id", id).set("transaction.timeout.ms", "60000");
+        }
+        let inner: ThreadedProducer<Reports> = config.create_with_context(Reports(sender))?;
+        if id.is_some() {
+            inner.init_transactions(PATIENCE)?;
+        }
+        Ok(Producer { inner, reports, unreported: Cell::new(0) })
+    }
+
+    /// Queues a record for partition 0.
+    pub fn send(&self, topic: &str, record: &Record) -> Result<()> {
+        let mut base: BaseRecord<'_, [u8], [u8], ()> = BaseRecord::to(topic).partition(0);
+        base.key = record.key.as_deref();
+        base.payload = record.value.as_deref();
+        if !record.headers.is_empty() {
+            let none = OwnedHeaders::new_with_capacity(record.headers.len());
+            base.headers = Some(
+                record
+                    .headers
+                    .iter()
+                    .fold(none, |all, (key, value)| all.insert(Header { key, value: Some(value) })),
+            );
+        }
+        self.inner.send(base).map_err(|(error, _)| error)?;
+        self.unreported.set(self.unreported.get() + 1);
+        Ok(())
+    }
+
+    /// Waits until every record that was sent is acknowledged.
+    pub fn acknowledged(&self) -> Result<()> {
+        while self.unreported.get() > 0 {
+            let report = self.reports.recv_timeout(PATIENCE)?;
+            self.take(report)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the acknowledgements that are there.
+    pub fn check(&self) -> Result<()> {
+        self.reports.try_iter().try_for_each(|report| self.take(report))
+    }
+
+    fn take(&self, report: Result<(), String>) -> Result<()> {
+        self.unreported.set(self.unreported.get() - 1);
+        report.map_err(anyhow::Error::msg)
+    }
+
+    /// Begins a transaction.
+    pub fn begin(&self) -> Result<()> {
+        Ok(self.inner.begin_transaction()?)
+    }
+
+    /// Commits. All records must be acknowledged; librdkafka's own count follows a moment after the last report, and
+    /// a commit before that sleeps 100 ms.
+    pub fn commit(&self) -> Result<()> {
+        while self.inner.in_flight_count() > 0 {
+            std::thread::yield_now();
+        }
+        Ok(self.inner.commit_transaction(PATIENCE)?)
+    }
+}
+
+/// What a reader sees.
+#[derive(Clone, Copy)]
+pub enum Isolation {
+    /// Records of committed transactions.
+    Committed,
+    /// Every record.
+    Uncommitted,
+}
+
+/// Reads partition 0 of a topic.
+pub struct Reader {
+    consumer: BaseConsumer,
+    topic: String,
+}
+
+impl Reader {
+    /// Reads what is written from now on.
+    pub fn at_end(brokers: &str, topic: &str, isolation: Isolation) -> Result<Self> {
+        let level = match isolation {
+            Isolation::Committed => "read_committed",
+            Isolation::Uncommitted => "read_uncommitted",
+        };
+        let consumer: BaseConsumer = base(brokers)
+            .set("group.id", "bench")
+            .set("enable.auto.commit", "false")
+            .set("isolation.level", level)
+            .set("fetch.queue.backoff.ms", "5")
+            .create()?;
+        let end = consumer.fetch_watermarks(topic, 0, PATIENCE)?.1;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, 0, Offset::Offset(end))?;
+        consumer.assign(&list)?;
+        // The first fetch finds out where the leader is; that is nobody's latency.
+        let reader = Reader { consumer, topic: topic.to_owned() };
+        ensure!(
+            reader.next(Duration::from_millis(300))?.is_none(),
+            "{topic} is being written by somebody else"
+        );
+        Ok(reader)
+    }
+
+    /// The next record, or `None` when the time is over.
+    pub fn next(&self, limit: Duration) -> Result<Option<Record>> {
+        match self.consumer.poll(limit) {
+            None => Ok(None),
+            Some(Err(error)) => bail!("{}: {error}", self.topic),
+            Some(Ok(message)) => Ok(Some(Record {
+                key: message.key().map(<[u8]>::to_vec),
+                value: message.payload().map(<[u8]>::to_vec),
+                headers: message.headers().map_or_else(Vec::new, |all| {
+                    all.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect()
+                }),
+            })),
+        }
+    }
+
+    /// The next record, which must come.
+    pub fn expect(&self) -> Result<Record> {
+        self.next(PATIENCE)?.with_context(|| format!("nothing comes on {}", self.topic))
+    }
+}
