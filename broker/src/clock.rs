@@ -73,6 +73,7 @@ fn cleaner(node: &Node) {
         let now = Instant::now();
         if now >= next_compaction {
             compaction::run(node);
+            node.store.reclaim();
             next_compaction = Instant::now() + node.config.compaction_interval;
         }
         if now >= next_retention {

@@ -246,6 +246,7 @@ impl Job {
             }
         }
         if let Some((end, outcome)) = done {
+            store.note_removed(outcome.bytes_removed);
             let meta = &mut partition.meta;
             meta.bytes = meta.bytes.saturating_sub(outcome.bytes_removed);
             meta.clean_records = outcome.records;

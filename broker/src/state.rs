@@ -143,6 +143,7 @@ impl State {
         let Some(mut topic) = self.topics.remove(name) else { return false };
         changes.delete_topic(name, &topic.partitions);
         for partition in &mut topic.partitions {
+            self.store.note_removed(partition.meta.bytes);
             partition.wake();
         }
         for (group, offsets) in &mut self.offsets {
@@ -214,6 +215,7 @@ impl State {
         if scanned.is_err() {
             return;
         }
+        store.note_removed(removed);
         partition.meta.start = offset;
         partition.meta.bytes = partition.meta.bytes.saturating_sub(removed);
         changes.delete_batches(partition.number, 0, keep_from);

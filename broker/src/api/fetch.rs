@@ -34,9 +34,10 @@ impl Call<'_> {
         let watched = partitions(&request);
         let mut registered = false;
         loop {
-            let last_round = Instant::now() >= deadline || self.node.is_stopping();
-            let (plan, failed) = {
+            let (plan, failed, last_round) = {
                 let mut state = self.node.state();
+                // under the lock: whoever stops the broker wakes all waiters after setting the flag
+                let last_round = Instant::now() >= deadline || self.node.is_stopping();
                 if registered {
                     state.remove_waiter(&watched, &waiter);
                 }
@@ -47,7 +48,7 @@ impl Call<'_> {
                     waiter.rearm();
                     state.add_waiter(&watched, &waiter);
                 }
-                (plan, failed)
+                (plan, failed, last_round)
             };
             let (response, bytes) = self.read(&request, plan);
             if failed || last_round || bytes >= min_bytes || !registered {

@@ -9,7 +9,7 @@ use kafka_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, Pr
 const FENCED_FROM: i16 = 4;
 
 impl Call<'_> {
-    pub(super) fn init_producer_id(&self, request: InitProducerIdRequest) -> InitProducerIdResponse {
+    pub(crate) fn init_producer_id(&self, request: InitProducerIdRequest) -> InitProducerIdResponse {
         match self.admitted().and_then(|()| self.new_identity(&request)) {
             Ok(producer) => InitProducerIdResponse::default()
                 .with_producer_id(ProducerId(producer.id))

@@ -12,12 +12,14 @@ use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use rocksdb::{BlockBasedOptions, Cache, DB, Env, LogLevel, Options, ReadOptions, WriteOptions};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Layout of keys and values in this program.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
 const WRITE_BUFFER_BYTES: usize = 16 << 20;
+/// Less garbage than this is left where it is.
+const RECLAIM_FROM_BYTES: u64 = 32 << 20;
 /// Values from here on go to blob files: batches are written once and not moved by RocksDB's compactions.
 const MIN_BLOB_BYTES: u64 = 2048;
 
@@ -25,6 +27,8 @@ const MIN_BLOB_BYTES: u64 = 2048;
 pub(crate) struct Store {
     db: DB,
     write: WriteOptions,
+    /// Log bytes that were deleted or replaced since the last `reclaim`.
+    removed_bytes: AtomicU64,
     /// Set by a failed write: memory may then be ahead of the disk, so nothing is served any more.
     poisoned: AtomicBool,
 }
@@ -51,7 +55,7 @@ impl Store {
                 DB::open(&options, "/memory").map_err(|e| BrokerError::Storage(e.to_string()))?
             }
         };
-        let store = Self { db, write, poisoned: AtomicBool::new(false) };
+        let store = Self { db, write, removed_bytes: AtomicU64::new(0), poisoned: AtomicBool::new(false) };
         store.check_format(config.data_dir.clone().unwrap_or_default())?;
         Ok(store)
     }
@@ -85,6 +89,21 @@ impl Store {
             self.poisoned.store(true, Ordering::Release);
             ResponseError::KafkaStorageError
         })
+    }
+
+    /// Takes note of log bytes that are garbage now.
+    pub(crate) fn note_removed(&self, bytes: u64) {
+        self.removed_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Gives the space of deleted batches back. RocksDB does so by itself only when keys pile up, and the
+    /// keys of a log are few and small while its batches lie in files of their own.
+    pub(crate) fn reclaim(&self) {
+        if self.removed_bytes.load(Ordering::Relaxed) < RECLAIM_FROM_BYTES {
+            return;
+        }
+        self.removed_bytes.store(0, Ordering::Relaxed);
+        self.db.compact_range(Some([keys::LOG]), Some([keys::LOG + 1]));
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {
@@ -152,7 +171,7 @@ fn options(config: &BrokerConfig) -> Options {
     options.set_min_blob_size(MIN_BLOB_BYTES);
     options.set_blob_file_size(64 << 20);
     options.set_enable_blob_gc(true);
-    options.set_blob_gc_age_cutoff(0.5);
+    options.set_blob_gc_age_cutoff(0.25);
     options.set_keep_log_file_num(2);
     options.set_log_level(LogLevel::Error);
     options

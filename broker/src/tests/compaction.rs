@@ -150,3 +150,26 @@ fn retention_by_time_drops_old_batches_and_spares_compacted_topics() {
     retention::run(&compact);
     assert_eq!(compact.state().partition(TOPIC, 0).unwrap().meta.start, 0);
 }
+
+#[test]
+fn the_space_of_replaced_records_is_given_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = BrokerConfig {
+        compaction_min_records: 1,
+        data_dir: Some(dir.path().to_owned()),
+        ..BrokerConfig::default()
+    };
+    let node = with_topic(Node::open(config, 0).unwrap(), COMPACT);
+    let big = "x".repeat(1 << 20);
+    for _ in 0..80 {
+        produce(&node, &[("a", Some(&big[..1_000_000]))], None, None).unwrap();
+    }
+    let size = || -> u64 {
+        std::fs::read_dir(dir.path()).unwrap().map(|f| f.unwrap().metadata().map_or(0, |m| m.len())).sum()
+    };
+    let before = size();
+    compaction::run(&node);
+    node.store.reclaim();
+    assert!(size() < before / 2, "{} of {before} left", size());
+    assert_eq!(keys(&node), expected(&[(79, "a")]));
+}

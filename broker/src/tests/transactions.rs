@@ -152,3 +152,34 @@ fn an_exhausted_epoch_gives_a_new_producer_id() {
     assert!(next.id > first.id);
     assert_eq!(next.epoch, 0);
 }
+
+#[test]
+fn a_frozen_end_is_answered_and_completes_after_the_thaw() {
+    let node = node(&[]);
+    node.faults.freeze_end_txn();
+    let p = init(&node, "x", node.end_mode()).unwrap();
+    begin(&node, "x", p).unwrap();
+    produce(&node, &one(), Some((p.id, p.epoch, 0)), Some("x")).unwrap();
+    assert_eq!(end(&node, "x", p, true, node.end_mode()), Ok(()));
+    assert_eq!(committed(&node), []);
+    node.faults.thaw_end_txn();
+    node.state().complete_due_txns(Instant::now()).unwrap();
+    assert_eq!(committed(&node).len(), 1);
+}
+
+#[test]
+fn a_refused_request_changes_nothing() {
+    let node = node(&[]);
+    let refused = ResponseError::NotCoordinator.code();
+    node.faults.refuse_next(crate::Api::InitProducerId, 1, refused);
+    let ask = || {
+        let refusal = node.faults.admit(crate::Api::InitProducerId);
+        let call = Call { node: &node, version: 4, client_id: "test", refusal };
+        call.init_producer_id(
+            kafka_protocol::messages::InitProducerIdRequest::default().with_transactional_id(None),
+        )
+    };
+    assert_eq!(ask().error_code, refused);
+    let answer = ask();
+    assert_eq!((answer.error_code, answer.producer_id.0), (0, 1000), "the first id was not used up");
+}
