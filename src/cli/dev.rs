@@ -2,7 +2,7 @@
 
 use super::args::DevOptions;
 use super::{Exit, Failure, output};
-use sakia_broker::{Broker, BrokerConfig};
+use sakia_broker::{Broker, BrokerConfig, BrokerError};
 use tokio::signal::unix::{SignalKind, signal};
 
 pub(super) async fn run(options: DevOptions) -> Result<(), Failure> {
@@ -15,9 +15,7 @@ pub(super) async fn run(options: DevOptions) -> Result<(), Failure> {
     };
     let config = BrokerConfig { port: options.port, data_dir: folder, ..BrokerConfig::default() };
     let starting = tokio::task::spawn_blocking(move || Broker::start(config)).await;
-    let mut broker = starting
-        .map_err(|e| Failure::new(Exit::Failed, e))?
-        .map_err(|e| Failure::new(Exit::Failed, format!("{e} (sakia dev: --port, --dir, --memory)")))?;
+    let mut broker = starting.map_err(|e| Failure::new(Exit::Failed, e))?.map_err(refused)?;
     let bootstrap = broker.bootstrap();
     output::line(&format!(
         "A broker for development listens on {bootstrap}; {kept}.\n\
@@ -32,4 +30,20 @@ pub(super) async fn run(options: DevOptions) -> Result<(), Failure> {
     }
     let stopping = tokio::task::spawn_blocking(move || broker.stop()).await;
     stopping.map_err(|e| Failure::new(Exit::Failed, e))
+}
+
+/// The broker's own messages name its fields; here there are options.
+fn refused(error: BrokerError) -> Failure {
+    let text = match error {
+        BrokerError::PortInUse { port } => format!(
+            "port {port} on 127.0.0.1 is already in use: stop the program that listens there (another `sakia dev`?), or \
+             choose another with --port"
+        ),
+        BrokerError::DataDirLocked { dir } => format!(
+            "folder {} is in use by another broker: stop that one, or choose another with --dir or --memory",
+            dir.display()
+        ),
+        other => other.to_string(),
+    };
+    Failure::new(Exit::Failed, text)
 }

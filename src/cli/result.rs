@@ -22,7 +22,7 @@ pub(super) async fn run(command: &Command, options: ResultOptions) -> Result<(),
 }
 
 /// Results are JSON already, so `--json` changes nothing.
-pub(super) async fn print(client: &Client, workflow: &str, id: &str) -> Result<(), Failure> {
+async fn print(client: &Client, workflow: &str, id: &str) -> Result<(), Failure> {
     let result = client.result_raw(workflow, id).await?;
     output::line(&output::pretty(&result))
 }

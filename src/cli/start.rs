@@ -1,7 +1,7 @@
 //! `start`.
 
 use super::args::StartOptions;
-use super::{Command, Failure, output, payload, result};
+use super::{Command, Failure, output, payload};
 use serde_json::json;
 
 pub(super) async fn run(command: &Command, options: StartOptions) -> Result<(), Failure> {
@@ -9,10 +9,11 @@ pub(super) async fn run(command: &Command, options: StartOptions) -> Result<(), 
     command.check_workflow(workflow)?;
     let input = payload::read(&options.input, "the input")?;
     let client = command.client().await?;
-    let written = client.start_raw(workflow, id, input).await?;
     if options.wait {
-        return result::print(&client, workflow, id).await;
+        let result = client.run_raw(workflow, id, input).await?;
+        return output::line(&output::pretty(&result));
     }
+    let written = client.start_raw(workflow, id, input).await?;
     let (partition, offset) = (written.partition, written.offset);
     if command.json {
         return output::json(&json!({

@@ -33,7 +33,11 @@ impl Zone {
         Zone(TimeZone::UTC)
     }
     pub(super) fn name(&self) -> &str {
-        self.0.iana_name().unwrap_or("local time")
+        match self.0.iana_name() {
+            Some("Etc/UTC" | "Etc/UCT" | "UCT" | "Zulu") => "UTC",
+            Some(name) => name,
+            None => "local time",
+        }
     }
     /// `2026-11-21 12:03:11`.
     pub(super) fn date_time(&self, ms: u64) -> String {

@@ -1,7 +1,7 @@
 //! What can go wrong for a client, by what its user has to do.
 
 use crate::config::{ConfigError, Unreachable};
-use crate::core::error::Failure;
+use crate::core::error::{Failure, FailureKind};
 use crate::core::ids::InstanceKey;
 use crate::log::LogError;
 
@@ -29,7 +29,7 @@ pub enum ClientError {
     #[error("there is no instance {0}: it was never started; check workflow and id with `list`")]
     Unknown(InstanceKey),
     /// The instance ended with a failure.
-    #[error("{key} failed: {failure}")]
+    #[error("{key} {}", ending(.failure))]
     Failed {
         /// The instance.
         key: InstanceKey,
@@ -55,6 +55,13 @@ pub enum ClientError {
     /// It may work later.
     #[error("{0}")]
     Unavailable(String),
+}
+
+fn ending(failure: &Failure) -> String {
+    match failure.kind {
+        FailureKind::Cancelled => "was cancelled".to_string(),
+        _ => format!("failed: {failure}"),
+    }
 }
 
 impl From<LogError> for ClientError {

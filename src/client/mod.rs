@@ -9,11 +9,12 @@ mod inbox;
 mod listener;
 mod request;
 
+pub use crate::codec::reply::{Description, Line, Page, Summary};
 pub use error::ClientError;
 pub use handle::Handle;
 
 use crate::codec::command::CommandRecord;
-use crate::codec::reply::{Answer, Description, Page};
+use crate::codec::reply::Answer;
 use crate::codec::{command, key::NAME_MAX_BYTES};
 use crate::config::Config;
 use crate::core::action::Reply;
@@ -142,6 +143,16 @@ impl Client {
     /// If the start could not be written.
     pub async fn start_raw(&self, workflow: &str, id: &str, input: Bytes) -> Result<Written, ClientError> {
         self.command(&InstanceKey::new(workflow, id), CommandAsk::Start { input, waiter: None }).await
+    }
+
+    /// [`start_raw`](Self::start_raw), and waits for the result as [`result_raw`](Self::result_raw) does.
+    ///
+    /// # Errors
+    /// As those of both; also if the app refused the start.
+    pub async fn run_raw(&self, workflow: &str, id: &str, input: Bytes) -> Result<Bytes, ClientError> {
+        let key = InstanceKey::new(workflow, id);
+        let (_, waiting) = self.start_waiting(&key, input).await?;
+        self.await_result(&key, Some(waiting)).await
     }
 
     /// Sends a signal with a payload as it is.
