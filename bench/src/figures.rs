@@ -42,7 +42,7 @@ pub fn spread(values: impl IntoIterator<Item = f64>) -> Spread {
     sorted.sort_by(f64::total_cmp);
     let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
     let middle = sorted.len() / 2;
-    let median = if sorted.len() % 2 == 0 && middle > 0 {
+    let median = if sorted.len().is_multiple_of(2) && middle > 0 {
         f64::midpoint(at(middle - 1), at(middle))
     } else {
         at(middle)

@@ -3,6 +3,8 @@
 //! A client in a process of its own that knows nothing but the public contract of the topics. `bench/run` starts
 //! what it needs and writes its tables into `docs/performance.md`.
 
+#![expect(unreachable_pub, reason = "a program: nobody outside reaches anything")]
+
 mod bare;
 mod client;
 mod cpu;

@@ -1,6 +1,6 @@
 //! The pure core: decides, performs nothing.
 //!
-//! It takes one [`Input`](input::Input) at a time, reads and writes [tables](tables::Tables) and returns
+//! It takes one [input] at a time, reads and writes [tables](tables::Tables) and returns
 //! [actions](action::Action). It has no clock, no I/O, no thread, no random number and no Kafka: the same inputs in
 //! the same order give the same state and the same actions, in production, in the users' tests and in simulation.
 

@@ -81,8 +81,10 @@ pub(crate) fn find_words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item
     let bytes = code.as_bytes();
     code.match_indices(word).map(|(at, _)| at).filter(move |at| {
         let (before, after) = (at.checked_sub(1).map(|b| bytes[b]), bytes.get(at + word.len()).copied());
-        !(before.is_some_and(is_word) && is_word(word.as_bytes()[0]))
-            && !(after.is_some_and(is_word) && is_word(word.as_bytes()[word.len() - 1]))
+        let (first, last) = (word.as_bytes()[0], word.as_bytes()[word.len() - 1]);
+        let joined_before = before.is_some_and(is_word) && is_word(first);
+        let joined_after = after.is_some_and(is_word) && is_word(last);
+        !joined_before && !joined_after
     })
 }
 

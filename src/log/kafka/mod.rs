@@ -1,7 +1,7 @@
 //! The log on Apache Kafka. The only place that imports `rdkafka`.
 //!
 //! Every librdkafka client owns threads, and its calls and its drop block (rdkafka #509, #453: minutes if a
-//! coordinator is away). So clients are dropped on threads of their own ([`detached`]), and nothing here may be called
+//! coordinator is away). So clients are dropped on threads of their own (`detached`), and nothing here may be called
 //! from an async worker unless its documentation says that it returns at once.
 
 pub mod admin;
