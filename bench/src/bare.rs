@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 const SAMPLE: usize = 50;
 
 /// The records that the engine writes, for writing the like by hand.
-pub struct Shape {
+pub(crate) struct Shape {
     /// One journal record of one step.
-    pub journal: Record,
+    pub(crate) journal: Record,
     /// The changelog's records of one empty workflow, its position last.
-    pub changelog: Vec<Record>,
+    pub(crate) changelog: Vec<Record>,
     /// The reply of one empty workflow.
-    pub reply: Record,
+    pub(crate) reply: Record,
 }
 
 fn all_of(reader: &Reader) -> Result<Vec<Record>> {
@@ -28,7 +28,7 @@ fn all_of(reader: &Reader) -> Result<Vec<Record>> {
 
 impl Shape {
     /// Runs a few workflows and reads what they wrote.
-    pub fn observe(brokers: &str, app: &str, client: &mut Client) -> Result<Self> {
+    pub(crate) fn observe(brokers: &str, app: &str, client: &mut Client) -> Result<Self> {
         let reader = |part: &str| Reader::at_end(brokers, &format!("{app}.{part}"), Isolation::Uncommitted);
         let (changelog, replies, journal) = (reader("changelog")?, reader("replies")?, reader("journal")?);
         for _ in 0..SAMPLE {
@@ -51,15 +51,17 @@ impl Shape {
 
 /// How long a transaction took.
 #[derive(Default)]
-pub struct Transactions {
+pub(crate) struct Transactions {
+    /// Until all its records were acknowledged.
+    pub(crate) written: Vec<Duration>,
     /// Until its commit returned.
-    pub committed: Vec<Duration>,
+    pub(crate) committed: Vec<Duration>,
     /// Until a committed reader in the same process had its reply.
-    pub seen: Vec<Duration>,
+    pub(crate) seen: Vec<Duration>,
 }
 
 /// Kafka by hand: topics like the app's.
-pub struct Bare {
+pub(crate) struct Bare {
     shape: Shape,
     journal: String,
     changelog: String,
@@ -74,7 +76,7 @@ pub struct Bare {
 
 impl Bare {
     /// Makes the topics and connects.
-    pub fn connect(brokers: &str, name: &str, shape: Shape) -> Result<Self> {
+    pub(crate) fn connect(brokers: &str, name: &str, shape: Shape) -> Result<Self> {
         let [journal, changelog, replies] =
             ["journal", "changelog", "replies"].map(|t| format!("{name}.{t}"));
         make_topics(
@@ -82,7 +84,7 @@ impl Bare {
             &[
                 (journal.clone(), crate::JOURNAL),
                 (changelog.clone(), crate::CHANGELOG),
-                (replies.clone(), &[]),
+                (replies.clone(), crate::PLAIN),
             ],
         )?;
         let id = |part: &str| Producer::open(brokers, Some(&format!("{name}-{part}")));
@@ -100,17 +102,17 @@ impl Bare {
     }
 
     /// The records that are written.
-    pub fn shape(&self) -> &Shape {
+    pub(crate) fn shape(&self) -> &Shape {
         &self.shape
     }
 
     /// One plain idempotent produce after the other.
-    pub fn produces(&self, length: Duration) -> Result<Vec<Duration>> {
+    pub(crate) fn produces(&self, length: Duration) -> Result<Vec<Duration>> {
         one_by_one(&self.plain, &self.journal, &self.shape.journal, length)
     }
 
     /// The same inside one open transaction, which is what an append to the journal is.
-    pub fn appends(&self, length: Duration) -> Result<Vec<Duration>> {
+    pub(crate) fn appends(&self, length: Duration) -> Result<Vec<Duration>> {
         self.open.begin()?;
         let took = one_by_one(&self.open, &self.journal, &self.shape.journal, length)?;
         self.open.commit()?;
@@ -118,7 +120,7 @@ impl Bare {
     }
 
     /// One transaction of an empty workflow's records after the other.
-    pub fn transactions(&mut self, length: Duration) -> Result<Transactions> {
+    pub(crate) fn transactions(&mut self, length: Duration) -> Result<Transactions> {
         let mut took = Transactions::default();
         let end = Instant::now() + length;
         while Instant::now() < end {
@@ -133,6 +135,7 @@ impl Bare {
             producer.send(&self.replies, &self.shape.reply)?;
             producer.send(&self.changelog, position)?;
             producer.acknowledged()?;
+            took.written.push(began.elapsed());
             producer.commit()?;
             took.committed.push(began.elapsed());
             self.reader.expect()?;

@@ -5,12 +5,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The first part of a closed loop, which isn't counted.
+/// The first part of a closed loop, which is not counted.
 const RAMP: Duration = Duration::from_secs(1);
 
 /// What is started.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Work {
+pub(crate) enum Work {
     /// A workflow that returns at once.
     Empty,
     /// One with so many steps.
@@ -35,15 +35,15 @@ impl Work {
 
 /// What came of a closed loop.
 #[derive(Clone)]
-pub struct Load {
+pub(crate) struct Load {
     /// Workflows per second.
-    pub per_second: f64,
+    pub(crate) per_second: f64,
     /// From start to result.
-    pub latencies: Vec<Duration>,
+    pub(crate) latencies: Vec<Duration>,
 }
 
 /// A client of the app under test.
-pub struct Client {
+pub(crate) struct Client {
     commands: String,
     producer: Producer,
     replies: Reader,
@@ -53,7 +53,7 @@ pub struct Client {
 
 impl Client {
     /// Connects, and waits until the app answers.
-    pub fn connect(brokers: &str, app: &str) -> Result<Self> {
+    pub(crate) fn connect(brokers: &str, app: &str) -> Result<Self> {
         let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis().try_into()?;
         let mut client = Client {
             commands: format!("{app}.commands"),
@@ -69,7 +69,7 @@ impl Client {
     }
 
     /// Starts a workflow under an id of its own, which is also how its reply is recognized.
-    pub fn start(&mut self, work: Work) -> Result<u64> {
+    pub(crate) fn start(&mut self, work: Work) -> Result<u64> {
         self.started += 1;
         let id = format!("b-{:x}-{}", self.run, self.started);
         let header = |name: &str, value: &str| (name.to_string(), value.as_bytes().to_vec());
@@ -87,17 +87,17 @@ impl Client {
     }
 
     /// Workflows started so far.
-    pub fn started(&self) -> u64 {
+    pub(crate) fn started(&self) -> u64 {
         self.started
     }
 
     /// Waits until a start is in the log.
-    pub fn acknowledged(&self) -> Result<()> {
+    pub(crate) fn acknowledged(&self) -> Result<()> {
         self.producer.acknowledged()
     }
 
     /// Number of a workflow that has completed.
-    pub fn result(&self, limit: Duration) -> Result<u64> {
+    pub(crate) fn result(&self, limit: Duration) -> Result<u64> {
         let reply = self.replies.next(limit)?.context("no reply comes")?;
         let outcome = reply.header("sakia-outcome").unwrap_or_default();
         if outcome != b"completed" {
@@ -108,7 +108,7 @@ impl Client {
     }
 
     /// One workflow after the other.
-    pub fn one_at_a_time(&mut self, work: Work, length: Duration) -> Result<Vec<Duration>> {
+    pub(crate) fn one_at_a_time(&mut self, work: Work, length: Duration) -> Result<Vec<Duration>> {
         let mut latencies = Vec::new();
         let end = Instant::now() + length;
         while Instant::now() < end {
@@ -122,7 +122,7 @@ impl Client {
     }
 
     /// So many at any time: each result starts the next.
-    pub fn closed_loop(&mut self, work: Work, in_flight: usize, length: Duration) -> Result<Load> {
+    pub(crate) fn closed_loop(&mut self, work: Work, in_flight: usize, length: Duration) -> Result<Load> {
         let mut open = HashMap::new();
         for _ in 0..in_flight {
             let began = Instant::now();

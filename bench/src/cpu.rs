@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// CPU seconds that a process has used, in user and kernel mode.
-pub fn seconds(process: &str) -> Result<f64> {
+pub(crate) fn seconds(process: &str) -> Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
     // The second field is a name in parentheses that may hold anything.
     let fields: Vec<&str> = stat.rsplit(')').next().context("no fields")?.split_ascii_whitespace().collect();

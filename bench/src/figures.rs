@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 const LOOP_TOLERANCE: f64 = 0.10;
 
 /// In milliseconds.
-pub fn ms(time: Duration) -> f64 {
+pub(crate) fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
 /// The value below which that share of all lies, in milliseconds.
-pub fn quantile(of: &[Duration], share: f64) -> f64 {
+pub(crate) fn quantile(of: &[Duration], share: f64) -> f64 {
     let mut sorted = of.to_vec();
     sorted.sort_unstable();
     let last = sorted.len().saturating_sub(1);
@@ -21,23 +21,23 @@ pub fn quantile(of: &[Duration], share: f64) -> f64 {
 }
 
 /// The middle value.
-pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     spread(values).median
 }
 
 /// Smallest, middle and largest.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Spread {
+pub(crate) struct Spread {
     /// Smallest.
-    pub min: f64,
+    pub(crate) min: f64,
     /// Middle.
-    pub median: f64,
+    pub(crate) median: f64,
     /// Largest.
-    pub max: f64,
+    pub(crate) max: f64,
 }
 
 /// Of some values.
-pub fn spread(values: impl IntoIterator<Item = f64>) -> Spread {
+pub(crate) fn spread(values: impl IntoIterator<Item = f64>) -> Spread {
     let mut sorted: Vec<f64> = values.into_iter().collect();
     sorted.sort_by(f64::total_cmp);
     let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
@@ -51,7 +51,7 @@ pub fn spread(values: impl IntoIterator<Item = f64>) -> Spread {
 }
 
 /// A fixed piece of work: how long it takes says how fast the machine is just now.
-pub fn fixed_loop() -> f64 {
+pub(crate) fn fixed_loop() -> f64 {
     let began = Instant::now();
     let mut x = 1_u64;
     for i in 0..20_000_000_u64 {
@@ -63,46 +63,46 @@ pub fn fixed_loop() -> f64 {
 
 /// Everything measured in one round.
 #[derive(Default)]
-pub struct Round {
+pub(crate) struct Round {
     /// Fixed loops between the other measurements.
-    pub loops: Vec<f64>,
+    pub(crate) loops: Vec<f64>,
     /// Plain idempotent produce.
-    pub produce: Vec<Duration>,
+    pub(crate) produce: Vec<Duration>,
     /// Produce inside an open transaction.
-    pub append: Vec<Duration>,
+    pub(crate) append: Vec<Duration>,
     /// Bare transactions.
-    pub bare: Transactions,
+    pub(crate) bare: Transactions,
     /// Empty workflows, one at a time.
-    pub empty: Vec<Duration>,
+    pub(crate) empty: Vec<Duration>,
     /// Chains, one at a time.
-    pub chain: Vec<Duration>,
+    pub(crate) chain: Vec<Duration>,
     /// Many empty workflows.
-    pub empty_many: Option<Load>,
+    pub(crate) empty_many: Option<Load>,
     /// Many chains.
-    pub chain_many: Option<Load>,
+    pub(crate) chain_many: Option<Load>,
     /// CPU milliseconds that broker, app and this program spent per chain of those.
-    pub cpu: Option<[f64; 3]>,
+    pub(crate) cpu: Option<[f64; 3]>,
 }
 
 impl Round {
     /// The difference that a step makes, in milliseconds.
-    pub fn step(&self) -> f64 {
+    pub(crate) fn step(&self) -> f64 {
         (quantile(&self.chain, 0.5) - quantile(&self.empty, 0.5)) / f64::from(crate::STEPS)
     }
 
     /// A step with its share of start and end, in milliseconds.
-    pub fn step_with_share(&self) -> f64 {
+    pub(crate) fn step_with_share(&self) -> f64 {
         quantile(&self.chain, 0.5) / f64::from(crate::STEPS)
     }
 
     /// The round's fixed loop.
-    pub fn fixed_loop(&self) -> f64 {
+    pub(crate) fn fixed_loop(&self) -> f64 {
         median(self.loops.iter().copied())
     }
 }
 
 /// Splits the rounds: those that count, and how many do not.
-pub fn comparable(rounds: Vec<Round>) -> (Vec<Round>, usize) {
+pub(crate) fn comparable(rounds: Vec<Round>) -> (Vec<Round>, usize) {
     let all = rounds.len();
     let middle = median(rounds.iter().map(Round::fixed_loop));
     let kept: Vec<Round> =

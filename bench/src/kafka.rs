@@ -13,22 +13,22 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 /// Past this, something is broken and not slow.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A record, to be written or as it was read.
 #[derive(Clone, Debug, Default)]
-pub struct Record {
+pub(crate) struct Record {
     /// The key, if it has one.
-    pub key: Option<Vec<u8>>,
+    pub(crate) key: Option<Vec<u8>>,
     /// The value, if it has one.
-    pub value: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
     /// Names and values.
-    pub headers: Vec<(String, Vec<u8>)>,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
 }
 
 impl Record {
     /// Key, value and headers, in bytes.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         let length = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
         length(&self.key)
             + length(&self.value)
@@ -36,7 +36,7 @@ impl Record {
     }
 
     /// The value of a header.
-    pub fn header(&self, name: &str) -> Option<&[u8]> {
+    pub(crate) fn header(&self, name: &str) -> Option<&[u8]> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| &value[..])
     }
 }
@@ -48,7 +48,7 @@ fn base(brokers: &str) -> ClientConfig {
 }
 
 /// Makes topics of one partition and one copy, and waits until they have leaders.
-pub fn make_topics(brokers: &str, topics: &[(String, &[(&str, &str)])]) -> Result<()> {
+pub(crate) fn make_topics(brokers: &str, topics: &[(String, &[(&str, &str)])]) -> Result<()> {
     let admin: AdminClient<DefaultClientContext> = base(brokers).create()?;
     let new: Vec<NewTopic<'_>> = topics
         .iter()
@@ -86,7 +86,7 @@ impl ProducerContext for Reports {
 }
 
 /// An idempotent producer, of transactions if it has an id. No lingering: one record at a time is what is measured.
-pub struct Producer {
+pub(crate) struct Producer {
     inner: ThreadedProducer<Reports>,
     reports: Receiver<Result<(), String>>,
     /// Records whose report was not taken yet.
@@ -95,7 +95,7 @@ pub struct Producer {
 
 impl Producer {
     /// A producer; with an id it has fenced its predecessor when this returns.
-    pub fn open(brokers: &str, id: Option<&str>) -> Result<Self> {
+    pub(crate) fn open(brokers: &str, id: Option<&str>) -> Result<Self> {
         let (sender, reports) = channel();
         let mut config = base(brokers);
         config
@@ -115,7 +115,7 @@ impl Producer {
     }
 
     /// Queues a record for partition 0.
-    pub fn send(&self, topic: &str, record: &Record) -> Result<()> {
+    pub(crate) fn send(&self, topic: &str, record: &Record) -> Result<()> {
         let mut base: BaseRecord<'_, [u8], [u8], ()> = BaseRecord::to(topic).partition(0);
         base.key = record.key.as_deref();
         base.payload = record.value.as_deref();
@@ -134,7 +134,7 @@ impl Producer {
     }
 
     /// Waits until every record that was sent is acknowledged.
-    pub fn acknowledged(&self) -> Result<()> {
+    pub(crate) fn acknowledged(&self) -> Result<()> {
         while self.unreported.get() > 0 {
             let report = self.reports.recv_timeout(PATIENCE)?;
             self.take(report)?;
@@ -143,7 +143,7 @@ impl Producer {
     }
 
     /// Takes the acknowledgements that are there.
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         self.reports.try_iter().try_for_each(|report| self.take(report))
     }
 
@@ -153,13 +153,13 @@ impl Producer {
     }
 
     /// Begins a transaction.
-    pub fn begin(&self) -> Result<()> {
+    pub(crate) fn begin(&self) -> Result<()> {
         Ok(self.inner.begin_transaction()?)
     }
 
     /// Commits. All records must be acknowledged; librdkafka's own count follows a moment after the last report, and
     /// a commit before that sleeps 100 ms.
-    pub fn commit(&self) -> Result<()> {
+    pub(crate) fn commit(&self) -> Result<()> {
         while self.inner.in_flight_count() > 0 {
             std::thread::yield_now();
         }
@@ -169,7 +169,7 @@ impl Producer {
 
 /// What a reader sees.
 #[derive(Clone, Copy)]
-pub enum Isolation {
+pub(crate) enum Isolation {
     /// Records of committed transactions.
     Committed,
     /// Every record.
@@ -177,14 +177,14 @@ pub enum Isolation {
 }
 
 /// Reads partition 0 of a topic.
-pub struct Reader {
+pub(crate) struct Reader {
     consumer: BaseConsumer,
     topic: String,
 }
 
 impl Reader {
     /// Reads what is written from now on.
-    pub fn at_end(brokers: &str, topic: &str, isolation: Isolation) -> Result<Self> {
+    pub(crate) fn at_end(brokers: &str, topic: &str, isolation: Isolation) -> Result<Self> {
         let level = match isolation {
             Isolation::Committed => "read_committed",
             Isolation::Uncommitted => "read_uncommitted",
@@ -209,7 +209,7 @@ impl Reader {
     }
 
     /// The next record, or `None` when the time is over.
-    pub fn next(&self, limit: Duration) -> Result<Option<Record>> {
+    pub(crate) fn next(&self, limit: Duration) -> Result<Option<Record>> {
         match self.consumer.poll(limit) {
             None => Ok(None),
             Some(Err(error)) => bail!("{}: {error}", self.topic),
@@ -224,7 +224,7 @@ impl Reader {
     }
 
     /// The next record, which must come.
-    pub fn expect(&self) -> Result<Record> {
+    pub(crate) fn expect(&self) -> Result<Record> {
         self.next(PATIENCE)?.with_context(|| format!("nothing comes on {}", self.topic))
     }
 }

@@ -3,8 +3,6 @@
 //! A client in a process of its own that knows nothing but the public contract of the topics. `bench/run` starts
 //! what it needs and writes its tables into `docs/performance.md`.
 
-#![expect(unreachable_pub, reason = "a program: nobody outside reaches anything")]
-
 mod bare;
 mod client;
 mod cpu;
@@ -22,7 +20,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Steps of a chain.
-pub const STEPS: u32 = 10;
+pub(crate) const STEPS: u32 = 10;
 const CHAIN: Work = Work::Chain(STEPS);
 const IN_FLIGHT: usize = 64;
 /// One measurement of one thing; each is made twice per round.
@@ -31,10 +29,14 @@ const SLICE: Duration = Duration::from_millis(1500);
 const LOAD: Duration = Duration::from_secs(4);
 const TIMELINE: Duration = Duration::from_secs(6);
 
+const RECORD_SIZE: (&str, &str) = ("max.message.bytes", "2097152");
+/// Settings of an app's commands, replies and other topics.
+pub(crate) const PLAIN: &[(&str, &str)] = &[RECORD_SIZE];
 /// Settings of an app's journal.
-pub const JOURNAL: &[(&str, &str)] = &[("retention.ms", "-1"), ("retention.bytes", "-1")];
+pub(crate) const JOURNAL: &[(&str, &str)] = &[("retention.ms", "-1"), ("retention.bytes", "-1"), RECORD_SIZE];
 /// Settings of an app's changelog.
-pub const CHANGELOG: &[(&str, &str)] = &[("cleanup.policy", "compact"), ("min.compaction.lag.ms", "3600000")];
+pub(crate) const CHANGELOG: &[(&str, &str)] =
+    &[("cleanup.policy", "compact"), ("min.compaction.lag.ms", "3600000"), RECORD_SIZE];
 
 /// Measures Sakia against bare Kafka.
 #[derive(Parser)]
@@ -84,14 +86,13 @@ fn main() -> Result<()> {
     match &arguments.what {
         What::Topics => {
             let topic = |part: &str| format!("{}.{part}", arguments.app);
-            let none: &[(&str, &str)] = &[];
             let topics = [
-                (topic("commands"), none),
+                (topic("commands"), PLAIN),
                 (topic("journal"), JOURNAL),
                 (topic("changelog"), CHANGELOG),
-                (topic("events"), none),
-                (topic("replies"), none),
-                (topic("dlq"), none),
+                (topic("events"), PLAIN),
+                (topic("replies"), PLAIN),
+                (topic("dlq"), PLAIN),
             ];
             kafka::make_topics(&arguments.brokers, &topics)
         }
@@ -119,12 +120,13 @@ fn run(arguments: &Arguments, measure: &Measure) -> Result<()> {
         many(&mut client, measure, &mut round)?;
         slices(&mut client, &mut bare, &mut round, number % 2 == 0)?;
         eprintln!(
-            "round {}: produce {:.2}, transaction {:.2}, empty {:.2}, a step {:.2} ms; loop {:.1} ms",
+            "round {}: produce {:.2}, transaction {:.2}, empty {:.2}, a step {:.2} ms; ten steps p99 {:.0} ms; loop {:.1} ms",
             number + 1,
             figures::quantile(&round.produce, 0.5),
             figures::quantile(&round.bare.committed, 0.5),
             figures::quantile(&round.empty, 0.5),
             round.step(),
+            figures::quantile(&round.chain, 0.99),
             round.fixed_loop()
         );
         rounds.push(round);
@@ -156,6 +158,7 @@ fn slices(client: &mut Client, bare: &mut Bare, round: &mut Round, backwards: bo
             3 => round.empty.extend(client.one_at_a_time(Work::Empty, SLICE)?),
             _ => {
                 let more = bare.transactions(SLICE)?;
+                round.bare.written.extend(more.written);
                 round.bare.committed.extend(more.committed);
                 round.bare.seen.extend(more.seen);
             }

@@ -7,19 +7,19 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 /// What the tables are made of.
-pub struct Report<'a> {
+pub(crate) struct Report<'a> {
     /// Rounds that count.
-    pub rounds: &'a [Round],
+    pub(crate) rounds: &'a [Round],
     /// Rounds that do not.
-    pub dropped: usize,
+    pub(crate) dropped: usize,
     /// The records that were written by hand.
-    pub shape: &'a Shape,
+    pub(crate) shape: &'a Shape,
     /// Of an empty workflow.
-    pub empty: &'a Timeline,
+    pub(crate) empty: &'a Timeline,
     /// Of a chain.
-    pub chain: &'a Timeline,
+    pub(crate) chain: &'a Timeline,
     /// Versions and settings, line by line.
-    pub about: &'a [String],
+    pub(crate) about: &'a [String],
 }
 
 impl Report<'_> {
@@ -28,7 +28,7 @@ impl Report<'_> {
     }
 
     /// All of it.
-    pub fn markdown(&self) -> String {
+    pub(crate) fn markdown(&self) -> String {
         let mut text = String::new();
         for line in self.about {
             // Writing to a String does not fail.
@@ -93,10 +93,11 @@ impl Report<'_> {
             bytes(&self.shape.changelog),
             self.shape.reply.size()
         );
-        let rows: [(String, Pick); 6] = [
+        let rows: [(String, Pick); 7] = [
             (format!("plain idempotent produce of {journal} B, acks=all"), |r| &r.produce),
             ("the same inside an open transaction (what an append is)".into(), |r| &r.append),
-            (format!("{transaction}, until committed"), |r| &r.bare.committed),
+            (format!("{transaction}, until all is acknowledged"), |r| &r.bare.written),
+            ("… until committed".into(), |r| &r.bare.committed),
             ("… until a committed reader has the reply".into(), |r| &r.bare.seen),
             ("empty workflow, start to result".into(), |r| &r.empty),
             ("ten no-op steps, start to result".into(), |r| &r.chain),

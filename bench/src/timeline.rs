@@ -16,9 +16,9 @@ const LOOK: Duration = Duration::from_millis(100);
 type Seen = Arc<Mutex<Vec<(&'static str, Instant)>>>;
 
 /// Moments after the start, in milliseconds: medians over many workflows.
-pub struct Timeline {
+pub(crate) struct Timeline {
     /// What was seen, in order.
-    pub moments: Vec<(String, f64)>,
+    pub(crate) moments: Vec<(String, f64)>,
 }
 
 struct Observer {
@@ -43,7 +43,7 @@ fn observe(brokers: &str, app: &str, part: &'static str, seen: &Seen) -> Result<
 }
 
 /// Runs workflows one at a time while readers watch the topics. They cost time themselves.
-pub fn watch(
+pub(crate) fn watch(
     brokers: &str,
     app: &str,
     client: &mut Client,

@@ -1,4 +1,4 @@
-//! The app under test, in a process of its own: configured as any app by `SAKIA_…`, its name is `SAKIA_BENCH_APP`.
+//! The app under test, in a process of its own: configured as any app by `SAKIA_…`, its name is `BENCH_APP`.
 
 use sakia::{App, Config, Ctx, Result, Workflow};
 
@@ -21,7 +21,7 @@ async fn chain(ctx: Ctx<()>, steps: u32) -> Result<u32> {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter("warn,sakia=info").init();
-    let name = std::env::var("SAKIA_BENCH_APP")?;
+    let name = std::env::var("BENCH_APP")?;
     let mut app = App::new(&name, ());
     app.workflow(EMPTY, empty);
     app.workflow(CHAIN, chain);
