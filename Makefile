@@ -42,7 +42,8 @@ core: ## the pure part alone: no librdkafka, no RocksDB, in seconds
 
 test-kafka: setup ## the same checks on a real Apache Kafka (needs java 17 and mvn)
 	@cargo test -p sakia-integration --no-run
-	@scripts/with-kafka $(KAFKA_PORT) SAKIA_TEST_BOOTSTRAP cargo test -p sakia-integration
+	@SAKIA_TEST_JOBS=$${SAKIA_TEST_JOBS:-5000} SAKIA_TEST_KILLS=$${SAKIA_TEST_KILLS:-30} \
+	  scripts/with-kafka $(KAFKA_PORT) SAKIA_TEST_BOOTSTRAP cargo test -p sakia-integration
 
 check: setup ## format, lints, house rules, docs, dependencies, compose file
 	@scripts/check

@@ -47,7 +47,7 @@ impl App {
         topic("commands", &[])?;
         topic("journal", &[("retention.ms", "-1"), ("retention.bytes", "-1")])?;
         topic("changelog", &[("cleanup.policy", "compact"), ("min.compaction.lag.ms", LAG_MS)])?;
-        for part in ["events", "replies", "dlq"] {
+        for part in ["replies", "dlq"] {
             topic(part, &[])?;
         }
         let out = format!("{name}-out");

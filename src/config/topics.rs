@@ -93,7 +93,7 @@ impl fmt::Display for Finding {
 /// What an app has to know of its topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TopicLayout {
-    /// Lanes: partitions of commands, journal, changelog and events.
+    /// Lanes: partitions of commands, journal and changelog.
     pub partitions: i32,
     /// Partitions of the replies topic.
     pub reply_partitions: i32,
@@ -137,12 +137,11 @@ pub fn plan(app: &str, partitions: i32) -> Vec<TopicSpec> {
         spec(app, "commands", partitions, "delete", kept(days(7))),
         journal,
         changelog,
-        spec(app, "events", partitions, "delete", kept(days(7))),
         spec(app, "replies", partitions, "delete", kept(Some(HOUR_MS))),
         spec(app, "dlq", partitions, "delete", kept(days(30))),
     ];
     for topic in &mut all {
-        topic.by_lane = ["commands", "journal", "changelog", "events"]
+        topic.by_lane = ["commands", "journal", "changelog"]
             .iter()
             .any(|part| topic.name.strip_prefix(app) == Some(&format!(".{part}")));
     }
@@ -311,7 +310,7 @@ mod tests {
     fn partition_counts_must_agree_for_lane_topics_only() {
         for (part, code) in [
             ("journal", Some(FindingCode::Partitions)),
-            ("events", Some(FindingCode::Partitions)),
+            ("changelog", Some(FindingCode::Partitions)),
             ("dlq", None),
         ] {
             let spec = topic(part);

@@ -4,6 +4,7 @@ mod bad_input;
 mod edges;
 mod kill;
 mod takeover;
+mod unclear;
 
 use sakia_integration::target::Target;
 use std::sync::OnceLock;
@@ -11,13 +12,16 @@ use std::sync::OnceLock;
 const WORKER: &str = env!("CARGO_BIN_EXE_worker");
 
 /// The broker under test, started by the first test that asks.
-fn cluster() -> sakia_integration::kit::Cluster {
+fn target() -> &'static Target {
     static TARGET: OnceLock<Target> = OnceLock::new();
-    let target = TARGET.get_or_init(|| match Target::from_env() {
+    TARGET.get_or_init(|| match Target::from_env() {
         Ok(target) => target,
         Err(error) => panic!("no broker to test against: {error:#}"),
-    });
-    target.cluster()
+    })
+}
+
+fn cluster() -> sakia_integration::kit::Cluster {
+    target().cluster()
 }
 
 /// A number from the environment: tests are short by default and as long as one likes by hand.
