@@ -18,7 +18,7 @@ endif
 
 KAFKA_PORT ?= 19092
 
-.PHONY: help setup demo demo-kafka test test-kafka core check
+.PHONY: help setup demo demo-kafka test test-kafka core check bench
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name what; do printf '  make %-11s %s\n' "$$name" "$$what"; done
@@ -47,3 +47,6 @@ test-kafka: setup ## the same checks on a real Apache Kafka (needs java 17 and m
 
 check: setup ## format, lints, house rules, docs, dependencies, compose file
 	@scripts/check
+
+bench: setup ## measure beside bare Kafka clients on a real Kafka, and rewrite docs/performance.md (needs java 17 and mvn)
+	@bench/run
