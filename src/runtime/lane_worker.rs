@@ -110,7 +110,12 @@ fn life(shared: &Shared, partition: i32, control: &Control) {
                 tracing::warn!(app = %shared.app, lane = partition, "lane lost, taken over again: {why}");
             }
             LaneEnd::Store(error) => {
-                tracing::error!(app = %shared.app, lane = partition, "store is rebuilt: {error}");
+                tracing::error!(
+                    app = %shared.app,
+                    lane = partition,
+                    "the store is thrown away and restored from the changelog, so nothing is lost; if its disk is full, \
+                     make room: {error}"
+                );
                 if let Err(error) = shared.stores.wipe(partition) {
                     tracing::error!(app = %shared.app, lane = partition, "store cannot be rebuilt: {error}");
                 }

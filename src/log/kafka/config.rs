@@ -200,7 +200,8 @@ impl KafkaConfig {
         c.set("group.id", group)
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", session_ms.to_string())
-            .set("heartbeat.interval.ms", (session_ms / 4).to_string())
+            // A member learns of a rebalance by its next heartbeat: the interval is the pause of every clean hand-over.
+            .set("heartbeat.interval.ms", (session_ms / 20).clamp(100, 1_000).to_string())
             // Its positions mean nothing; an error for "no committed offset" would only be noise.
             .set("auto.offset.reset", "latest");
         if let Some(id) = static_id {
