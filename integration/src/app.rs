@@ -192,7 +192,7 @@ impl App {
         Ok(())
     }
 
-    /// Waits until nothing is under way: the group has no lag, and no transaction is open on any of the app's topics.
+    /// Waits until the group has no lag.
     pub fn until_quiet(&self) -> Result<()> {
         let commands = format!("{}.commands", self.name);
         for partition in self.partitions() {

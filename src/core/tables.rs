@@ -1,5 +1,7 @@
 //! State as the core sees it.
 
+use crate::core::history::Turn;
+use crate::core::ids::InstanceKey;
 use crate::core::state::{Key, Row};
 
 /// Keyed rows, as of the inputs applied so far. The core is their only writer.
@@ -13,4 +15,14 @@ pub trait Tables {
     fn put(&mut self, key: Key, row: Row);
     /// Deletes a row; it need not exist.
     fn delete(&mut self, key: &Key);
+}
+
+/// The first `turns` turns of an instance's history, in order.
+pub fn history(tables: &mut dyn Tables, key: &InstanceKey, turns: u32) -> Vec<Turn> {
+    (0..turns)
+        .filter_map(|number| match tables.get(&Key::Turn(key.clone(), number)) {
+            Some(Row::Turn(turn)) => Some(turn),
+            _ => None,
+        })
+        .collect()
 }

@@ -3,10 +3,10 @@
 use super::overlay::Overlay;
 use crate::codec::key::INSTANCE;
 use crate::codec::reply::{Description, Line, Page, Summary};
-use crate::core::history::{Length, MarkKind, Turn};
+use crate::core::history::{Length, MarkKind};
 use crate::core::ids::InstanceKey;
 use crate::core::state::{DigestEnd, DigestEntry, Instance, Key, OpenOp, Row, Status};
-use crate::core::tables::Tables;
+use crate::core::tables::{Tables, history};
 
 /// Instances in one answer to `list`.
 const PAGE_LEN: usize = 500;
@@ -16,7 +16,7 @@ pub(super) fn instance(tables: &mut Overlay, key: &InstanceKey) -> Option<Descri
     let Some(Row::Instance(found)) = tables.get(&Key::Instance(key.clone())) else { return None };
     let mut digest = found.digest.clone();
     if found.status.outcome().is_none() {
-        let turns = (0..found.turns).filter_map(|n| turn(tables, key, n)).collect();
+        let turns = history(tables, key, found.turns);
         digest = crate::core::machine::digest_of(turns, usize::MAX);
     }
     let mut lines: Vec<Line> = digest.entries.iter().map(ended_line).collect();
@@ -54,13 +54,6 @@ pub(super) fn list(
         }
     })?;
     Ok(page)
-}
-
-fn turn(tables: &mut Overlay, key: &InstanceKey, number: u32) -> Option<Turn> {
-    match tables.get(&Key::Turn(key.clone(), number)) {
-        Some(Row::Turn(turn)) => Some(turn),
-        _ => None,
-    }
 }
 
 fn summary(key: &InstanceKey, found: &Instance) -> Summary {

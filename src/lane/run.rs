@@ -10,10 +10,9 @@ use super::perform::Live;
 use super::turnstile::{Turn, Turnstile};
 use super::{Clock, Event, Feed, LaneEnd, LaneHandle};
 use crate::core::fact::Fact;
-use crate::core::history::Turn as HistoryTurn;
 use crate::core::ids::Millis;
 use crate::core::state::{Key, Position, Row};
-use crate::core::tables::Tables;
+use crate::core::tables::{Tables, history};
 use crossbeam_channel::{Receiver, Sender, never, select};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -224,20 +223,14 @@ impl Lane {
         let Attempt { key, run, op, attempt } = attempt;
         let engine = &mut self.parts.engine;
         let overlay = &mut engine.overlay;
-        let mut history = || {
+        let mut turns_so_far = || {
             let turns = match overlay.get(&Key::Instance(key.clone())) {
                 Some(Row::Instance(instance)) if instance.run == *run => instance.turns,
                 _ => 0,
             };
-            let mut all: Vec<HistoryTurn> = Vec::new();
-            for number in 0..turns {
-                if let Some(Row::Turn(turn)) = overlay.get(&Key::Turn(key.clone(), number)) {
-                    all.push(turn);
-                }
-            }
-            all
+            history(overlay, key, turns)
         };
-        engine.executor.start_step(key, *run, *op, *attempt, now, &mut history)
+        engine.executor.start_step(key, *run, *op, *attempt, now, &mut turns_so_far)
     }
 
     /// Appends the facts that wait, and applies them in the place that the journal record fixes.

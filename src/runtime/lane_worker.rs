@@ -4,7 +4,7 @@ use super::clock::SystemClock;
 use super::process::Shared;
 use crate::lane::{Clock, Lane, LaneConfig, LaneEnd, LaneHandle, Takeover, take_over};
 use crate::log::LogError;
-use crate::store::{Store, StoreError, Stores};
+use crate::store::Stores;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -131,7 +131,7 @@ fn life(shared: &Shared, partition: i32, control: &Control) {
 }
 
 fn once(shared: &Shared, partition: i32, control: &Control, backoff: &mut Duration) -> LaneEnd {
-    let store = match open(shared, partition) {
+    let store = match shared.stores.open(partition) {
         Ok(store) => store,
         Err(error) => return LaneEnd::Store(error),
     };
@@ -175,8 +175,4 @@ fn feed_and_run(shared: &Shared, partition: i32, lane: Lane) -> LaneEnd {
 
 fn lost(error: &LogError) -> LaneEnd {
     LaneEnd::Lost(error.to_string())
-}
-
-fn open(shared: &Shared, partition: i32) -> Result<Box<dyn Store>, StoreError> {
-    shared.stores.open(partition)
 }

@@ -71,6 +71,7 @@ fn until_crashed(worker: &mut Worker, app: &mut App, point: &str) -> Result<()> 
         }
         ensure!(began.elapsed() < CRASH_WITHIN, "{point} was not met; the worker says:\n{}", worker.log());
         app.start_jobs(1)?;
+        // Spreads the jobs over the life of the worker; what is waited for is its end, with a deadline.
         std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -60,6 +60,7 @@ fn run(
 ) -> Result<()> {
     for kill in 0..kills {
         app.start_jobs(jobs / kills)?;
+        // The schedule of the faults, not a wait for anything.
         std::thread::sleep(Duration::from_millis(rand::rng().random_range(1_000..3_000)));
         let victim = rand::rng().random_range(0..PROCESSES);
         replace(app, workers, victim)?;

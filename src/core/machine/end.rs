@@ -6,7 +6,8 @@ use crate::core::error::{Failure, FailureKind};
 use crate::core::history::{Outcome, Turn};
 use crate::core::ids::InstanceKey;
 use crate::core::input::{Command, CommandAsk, Waiter};
-use crate::core::state::{Instance, Key, Row, Status};
+use crate::core::state::{Instance, Key, Status};
+use crate::core::tables::history;
 
 pub(super) fn finish(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance, outcome: Outcome) {
     let outcome = within_limit(work, outcome);
@@ -58,13 +59,9 @@ fn within_limit(work: &Work<'_>, outcome: Outcome) -> Outcome {
 }
 
 fn take_history(work: &mut Work<'_>, key: &InstanceKey, instance: &Instance) -> Vec<Turn> {
-    let mut turns = Vec::with_capacity(instance.turns as usize);
-    for n in 0..instance.turns {
-        let row = Key::Turn(key.clone(), n);
-        if let Some(Row::Turn(turn)) = work.tables.get(&row) {
-            turns.push(turn);
-        }
-        work.tables.delete(&row);
+    let turns = history(work.tables, key, instance.turns);
+    for number in 0..instance.turns {
+        work.tables.delete(&Key::Turn(key.clone(), number));
     }
     turns
 }

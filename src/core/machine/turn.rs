@@ -10,6 +10,7 @@ use crate::core::history::{Ask, MarkKind, Op, Turn, TurnInput};
 use crate::core::ids::{InstanceKey, OpId};
 use crate::core::input::{Command, CommandAsk, ParentLink, Waiter};
 use crate::core::state::{Instance, Key, OpenOp, Row, Status, Step, Timer};
+use crate::core::tables::history;
 
 pub(super) fn is_open(instance: &Instance, op: OpId) -> bool {
     instance.open.iter().any(|o| o.mark.id == op)
@@ -100,14 +101,7 @@ fn take(
     }
     let (run, turns) = (instance.run, instance.turns);
     let (tables, executor, now) = (&mut *work.tables, &mut *work.executor, work.now);
-    let mut history = || {
-        (0..turns)
-            .filter_map(|n| match tables.get(&Key::Turn(key.clone(), n)) {
-                Some(Row::Turn(turn)) => Some(turn),
-                _ => None,
-            })
-            .collect()
-    };
+    let mut history = || history(tables, key, turns);
     let answer = executor.turn(key, run, &mut history, now, &input);
     let refused = match answer.end {
         TurnEnd::Parked(ref park) => Some(park.clone()),
