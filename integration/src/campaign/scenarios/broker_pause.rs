@@ -1,0 +1,29 @@
+//! A broker holds all its connections and answers nobody.
+
+use super::{Scenario, draw_broker, draw_ms, nothing};
+use crate::campaign::stage::Stage;
+use anyhow::Result;
+
+const KIND: &str = "broker paused";
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "broker-pause",
+    what: "SIGSTOP of a broker for seconds",
+    weight: 2,
+    kinds: &[KIND],
+    missing: nothing,
+    play,
+};
+
+fn play(stage: &mut Stage) -> Result<()> {
+    let node = draw_broker(stage);
+    let length = draw_ms(stage, 1_000..8_000);
+    stage.watch(KIND);
+    stage.brokers.pause(node)?;
+    stage.faults.did(KIND, &format!("broker {}", node + 1), length);
+    let passed = stage.pass(length);
+    stage.brokers.resume(node)?;
+    passed?;
+    let after = draw_ms(stage, 2_000..4_000);
+    stage.pass(after)
+}
