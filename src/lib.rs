@@ -42,13 +42,13 @@ pub mod client;
 pub mod config;
 #[cfg(feature = "engine")]
 mod ingress;
-#[cfg(feature = "engine")]
+#[cfg(feature = "lane")]
 pub mod lane;
-#[cfg(feature = "engine")]
+#[cfg(feature = "lane")]
 pub mod log;
 #[cfg(feature = "engine")]
 mod runtime;
-#[cfg(feature = "engine")]
+#[cfg(feature = "lane")]
 pub mod store;
 
 #[cfg(feature = "engine")]

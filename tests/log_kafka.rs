@@ -447,7 +447,7 @@ fn ingress_moves_records_with_their_offset() {
     let (m, rx) = join(&c, &group, &from);
     count(&rx, "assigned", 1);
     let id = fresh("ingress");
-    let mut w = IngressWriter::open(&c, &id, WAIT).unwrap();
+    let mut w = IngressWriter::open(&c, &id, &to, WAIT).unwrap();
     let batch: Vec<_> = (0..20).map(|i| record(&to, None, &format!("key-{i}"), &i.to_string())).collect();
     w.move_batch(&batch, &from, 0, 20, &m).unwrap();
     assert_eq!(m.committed(&from, 0).unwrap(), Some(20));
@@ -462,7 +462,7 @@ fn ingress_moves_records_with_their_offset() {
         }
     }
     assert_eq!(seen, 20);
-    let mut new = IngressWriter::open(&c, &id, WAIT).unwrap();
+    let mut new = IngressWriter::open(&c, &id, &to, WAIT).unwrap();
     let e = w.move_batch(&batch, &from, 0, 41, &m).unwrap_err();
     assert!(matches!(e, LogError::Lost(_)), "{e}");
     new.move_batch(&batch, &from, 0, 41, &m).unwrap();

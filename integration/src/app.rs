@@ -238,11 +238,17 @@ impl Worker {
         Ok(())
     }
 
-    /// SIGTERM, and waits until it has ended.
-    pub fn stop(mut self, deadline: Duration) -> Result<ExitStatus> {
+    /// SIGTERM; does not wait.
+    pub fn ask_to_stop(&mut self) -> Result<()> {
         let pid = i32::try_from(self.child.id())?;
         let status = Command::new("kill").arg(pid.to_string()).status()?;
         ensure!(status.success(), "the worker cannot be told to stop");
+        Ok(())
+    }
+
+    /// SIGTERM, and waits until it has ended.
+    pub fn stop(mut self, deadline: Duration) -> Result<ExitStatus> {
+        self.ask_to_stop()?;
         until("the worker ends", deadline, || Ok(self.child.try_wait()?))
     }
 

@@ -1,10 +1,10 @@
 //! How far the journal is durable. Written on a thread of the log's, read by the lane and by its checkpoints.
 
-use super::Event;
+use super::{Event, Host};
 use crate::log::{Appended, JournalAcks, LogError};
 use crossbeam_channel::Sender;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Shared between the journal, the lane and its checkpoint thread.
 pub(super) struct Acks {
@@ -44,23 +44,19 @@ impl Acks {
     }
 
     /// Waits until the record `seq` is durable.
-    pub(super) fn wait_for(&self, seq: u64, limit: Duration) -> Result<(), LogError> {
-        let deadline = Instant::now() + limit;
-        let mut state = self.lock();
-        loop {
-            if let Some(why) = &state.lost {
-                return Err(LogError::Lost(why.clone()));
+    pub(super) fn wait_for(&self, host: &dyn Host, seq: u64, limit: Duration) -> Result<(), LogError> {
+        let settled = |state: &State| state.lost.is_some() || state.seq >= seq;
+        host.wait(limit, &mut |block| {
+            let waiting = self.changed.wait_timeout_while(self.lock(), block, |state| !settled(state));
+            settled(&waiting.unwrap_or_else(PoisonError::into_inner).0)
+        });
+        let state = self.lock();
+        match &state.lost {
+            Some(why) => Err(LogError::Lost(why.clone())),
+            None if state.seq >= seq => Ok(()),
+            None => {
+                Err(LogError::Lost(format!("journal record {seq} was not acknowledged within {limit:?}")))
             }
-            if state.seq >= seq {
-                return Ok(());
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(LogError::Lost(format!(
-                    "journal record {seq} was not acknowledged within {limit:?}"
-                )));
-            }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

@@ -4,13 +4,13 @@
 
 use super::acks::Acks;
 use super::fault::crash_point;
-use super::{LaneConfig, LaneEnd};
+use super::{Host, LaneConfig, LaneEnd};
 use crate::codec::journal;
 use crate::core::fact::{Fact, JournalRecord};
 use crate::core::ids::Millis;
 use crate::log::Journal;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Appends that may be in flight at once. Two hide the round trip; more would make each smaller.
 const IN_FLIGHT_MAX: u64 = 2;
@@ -23,12 +23,14 @@ const RECORD_BYTES_MAX: usize = 512 * 1024;
 pub(super) struct Appender {
     journal: Box<dyn Journal>,
     acks: Arc<Acks>,
+    host: Arc<dyn Host>,
     epoch: u64,
     /// Sequence of the last record that was appended.
     seq: u64,
     waiting: Vec<Fact>,
     roll_after: Duration,
-    rolled: Instant,
+    /// When the open transaction began.
+    rolled: Duration,
     appended_since_roll: bool,
 }
 
@@ -36,6 +38,7 @@ impl Appender {
     pub(super) fn new(
         journal: Box<dyn Journal>,
         acks: Arc<Acks>,
+        host: Arc<dyn Host>,
         epoch: u64,
         seq: u64,
         config: &LaneConfig,
@@ -47,7 +50,8 @@ impl Appender {
             seq,
             waiting: Vec::new(),
             roll_after: config.journal_roll,
-            rolled: Instant::now(),
+            rolled: host.uptime(),
+            host,
             appended_since_roll: false,
         }
     }
@@ -105,15 +109,19 @@ impl Appender {
         std::mem::replace(&mut self.waiting, rest)
     }
 
+    fn open_for(&self) -> Duration {
+        self.host.uptime().saturating_sub(self.rolled)
+    }
+
     fn wants_to_roll(&self) -> bool {
-        self.appended_since_roll && self.rolled.elapsed() >= self.roll_after
+        self.appended_since_roll && self.open_for() >= self.roll_after
     }
 
     /// The broker would abort a transaction that is open too long, and fence this owner.
     fn roll_if_due(&mut self) -> Result<(), LaneEnd> {
         if self.wants_to_roll() && self.is_drained() {
             self.journal.roll()?;
-            self.rolled = Instant::now();
+            self.rolled = self.host.uptime();
             self.appended_since_roll = false;
         }
         Ok(())
@@ -121,7 +129,7 @@ impl Appender {
 
     /// When to look again, if the journal wants to be rolled.
     pub(super) fn roll_due_in(&self) -> Option<Duration> {
-        self.appended_since_roll.then(|| self.roll_after.saturating_sub(self.rolled.elapsed()))
+        self.appended_since_roll.then(|| self.roll_after.saturating_sub(self.open_for()))
     }
 
     pub(super) fn close(mut self) -> Result<(), LaneEnd> {

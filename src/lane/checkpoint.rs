@@ -3,16 +3,15 @@
 
 use super::acks::Acks;
 use super::fault::crash_point;
-use super::{Event, LaneConfig};
+use super::{Event, Host, Join, LaneConfig};
 use crate::codec::group::Group;
 use crate::codec::{headers, key, row};
 use crate::core::state::{Key, Position, Row};
 use crate::log::{Checkpoints, NewRecord};
 use crate::store::Write;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a commit waits for the journal records that it rests on.
 const GATE_TIMEOUT: Duration = Duration::from_secs(8);
@@ -29,13 +28,16 @@ struct Job {
 /// Trims the journal behind a committed checkpoint.
 pub(super) type Trim = Box<dyn Fn(&Position) + Send>;
 
+/// How long the thread waits for work before it looks whether its lane is still there.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
 /// How often the journal is trimmed. Each time costs one request and holds up one checkpoint for a moment.
 const TRIM_EVERY: Duration = Duration::from_secs(30);
 
 /// The lane's side of the checkpoint thread. One checkpoint is under way at a time.
 pub(super) struct Checkpointer {
     jobs: Option<Sender<Job>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Join>,
 }
 
 impl Checkpointer {
@@ -44,12 +46,13 @@ impl Checkpointer {
         acks: Arc<Acks>,
         events: Sender<Event>,
         trim: Trim,
+        host: &Arc<dyn Host>,
         name: String,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = bounded(1);
-        let thread = std::thread::Builder::new()
-            .name(name)
-            .spawn(move || write_all(checkpoints, &acks, &queue, &events, &trim))?;
+        let theirs = host.clone();
+        let work = move || write_all(checkpoints, &acks, &queue, &events, &trim, &*theirs);
+        let thread = host.spawn(name, Box::new(work))?;
         Ok(Checkpointer { jobs: Some(jobs), thread: Some(thread) })
     }
 
@@ -65,10 +68,8 @@ impl Checkpointer {
 impl Drop for Checkpointer {
     fn drop(&mut self) {
         self.jobs = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("a checkpoint thread panicked");
+        if let Some(join) = self.thread.take() {
+            join();
         }
     }
 }
@@ -79,13 +80,14 @@ fn write_all(
     queue: &Receiver<Job>,
     events: &Sender<Event>,
     trim: &Trim,
+    host: &dyn Host,
 ) {
-    let mut trimmed = Instant::now();
-    for job in queue {
+    let mut trimmed = host.uptime();
+    while let Some(job) = next_job(queue, host) {
         crash_point!("checkpoint:begin");
         let mut gate = || {
             crash_point!("checkpoint:produced");
-            acks.wait_for(job.needs_seq, GATE_TIMEOUT)
+            acks.wait_for(host, job.needs_seq, GATE_TIMEOUT)
         };
         let result = checkpoints.commit(job.records, &mut gate);
         crash_point!("checkpoint:committed");
@@ -94,9 +96,25 @@ fn write_all(
         if events.send(Event::Checkpointed(result)).is_err() || failed {
             return;
         }
-        if trimmed.elapsed() >= TRIM_EVERY {
-            trimmed = Instant::now();
+        if host.uptime().saturating_sub(trimmed) >= TRIM_EVERY {
+            trimmed = host.uptime();
             trim(&job.position);
+        }
+    }
+}
+
+/// `None` when the lane has ended.
+fn next_job(queue: &Receiver<Job>, host: &dyn Host) -> Option<Job> {
+    loop {
+        let mut job = Err(RecvTimeoutError::Timeout);
+        host.wait(IDLE_MAX, &mut |block| {
+            job = queue.recv_timeout(block);
+            !matches!(job, Err(RecvTimeoutError::Timeout))
+        });
+        match job {
+            Ok(job) => return Some(job),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => {}
         }
     }
 }

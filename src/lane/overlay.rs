@@ -44,7 +44,10 @@ impl Overlay {
     pub(super) fn freeze(&mut self) -> &[Write] {
         debug_assert!(self.frozen.is_none(), "one checkpoint at a time");
         let rows = std::mem::take(&mut self.active);
-        let writes = rows.iter().map(|(k, r)| (key::encode(k), r.as_ref().map(row::encode))).collect();
+        let mut writes: Vec<Write> =
+            rows.iter().map(|(k, r)| (key::encode(k), r.as_ref().map(row::encode))).collect();
+        // The same state is the same checkpoint, whatever order a hash map has today; and RocksDB likes order.
+        writes.sort_unstable();
         &self.frozen.insert(Frozen { rows, writes }).writes
     }
 

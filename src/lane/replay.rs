@@ -1,11 +1,11 @@
 //! Replay: what the journal holds behind the position is applied again, each record after the commands that it names.
 
 use super::engine::Engine;
-use super::{LaneConfig, LaneEnd};
+use super::{Host, LaneConfig, LaneEnd};
 use crate::codec::journal;
 use crate::core::state::Position;
 use crate::log::{Isolation, Log, LogReader, Record};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long the log may stay silent before the take-over gives up.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -22,6 +22,7 @@ pub(super) struct JournalEnd {
 pub(super) fn replay(
     engine: &mut Engine,
     log: &dyn Log,
+    host: &dyn Host,
     position: Option<&Position>,
 ) -> Result<JournalEnd, LaneEnd> {
     let config = engine.config.clone();
@@ -38,13 +39,13 @@ pub(super) fn replay(
     let mut commands = Commands { reader: None, next: None };
     let mut reader =
         log.read(&config.topics.journal, config.partition, from.journal_offset, Isolation::Uncommitted)?;
-    let mut heard = Instant::now();
+    let mut heard = host.uptime();
     while reader.position()? < range.end {
         let Some(record) = reader.next(POLL)? else {
-            silent(&config, &config.topics.journal, heard)?;
+            silent(&config, &config.topics.journal, host, heard)?;
             continue;
         };
-        heard = Instant::now();
+        heard = host.uptime();
         let value = record.value.as_deref().unwrap_or_default();
         let found = journal::decode(value).map_err(|e| broken(&config, record.offset, &e.to_string()))?;
         if found.seq <= from.journal_seq {
@@ -58,7 +59,7 @@ pub(super) fn replay(
             return Err(broken(&config, record.offset, &why));
         }
         end = JournalEnd { epoch: found.epoch, seq: found.seq, offset: record.offset };
-        commands.apply_up_to(engine, log, found.next_command)?;
+        commands.apply_up_to(engine, log, host, found.next_command)?;
         engine.apply_facts(found, None)?;
     }
     Ok(end)
@@ -88,9 +89,15 @@ struct Commands {
 }
 
 impl Commands {
-    fn apply_up_to(&mut self, engine: &mut Engine, log: &dyn Log, target: i64) -> Result<(), LaneEnd> {
+    fn apply_up_to(
+        &mut self,
+        engine: &mut Engine,
+        log: &dyn Log,
+        host: &dyn Host,
+        target: i64,
+    ) -> Result<(), LaneEnd> {
         let config = engine.config.clone();
-        let mut heard = Instant::now();
+        let mut heard = host.uptime();
         while engine.next_command < target {
             if let Some(record) = self.take_below(target) {
                 engine.apply_record(&record, None)?;
@@ -112,11 +119,11 @@ impl Commands {
             };
             self.next = reader.next(POLL)?;
             if self.next.is_some() {
-                heard = Instant::now();
+                heard = host.uptime();
             } else if reader.position()? >= target {
                 engine.next_command = target;
             } else {
-                silent(&config, &config.topics.commands, heard)?;
+                silent(&config, &config.topics.commands, host, heard)?;
             }
         }
         Ok(())
@@ -127,8 +134,8 @@ impl Commands {
     }
 }
 
-fn silent(config: &LaneConfig, topic: &str, heard: Instant) -> Result<(), LaneEnd> {
-    if heard.elapsed() <= SILENCE_MAX {
+fn silent(config: &LaneConfig, topic: &str, host: &dyn Host, heard: Duration) -> Result<(), LaneEnd> {
+    if host.uptime().saturating_sub(heard) <= SILENCE_MAX {
         return Ok(());
     }
     Err(LaneEnd::Lost(format!(

@@ -1,7 +1,7 @@
 //! Restore: brings a store up to its changelog. Refuses a checkpoint that is torn (rule B).
 
 use super::fault::crash_point;
-use super::{LaneConfig, LaneEnd};
+use super::{Host, LaneConfig, LaneEnd};
 use crate::codec::group::Group;
 use crate::codec::{headers, key, row};
 use crate::core::ids::Millis;
@@ -21,7 +21,7 @@ pub(super) fn restore(
     config: &LaneConfig,
     log: &dyn Log,
     store: &mut dyn Store,
-    now: Millis,
+    host: &dyn Host,
 ) -> Result<Option<Position>, LaneEnd> {
     let topic = &config.topics.changelog;
     let range = log.offsets(topic, config.partition, Isolation::Committed)?;
@@ -38,19 +38,19 @@ pub(super) fn restore(
         store.wipe()?;
         from = 0;
     }
-    let mut run = Run::new(config, store, now, from)?;
+    let mut run = Run::new(config, store, host.now(), from)?;
     if from < range.end {
         let mut reader = log.read(topic, config.partition, from.max(range.start), Isolation::Committed)?;
         let mut progress = Progress::new(config, from.max(range.start), range.end);
-        let mut heard = Instant::now();
+        let mut heard = host.uptime();
         while reader.position()? < range.end {
             match reader.next(Duration::from_millis(100))? {
                 Some(record) => {
-                    heard = Instant::now();
+                    heard = host.uptime();
                     progress.at(record.offset);
                     run.take(record)?;
                 }
-                None if heard.elapsed() > SILENCE_MAX => {
+                None if host.uptime().saturating_sub(heard) > SILENCE_MAX => {
                     return Err(LaneEnd::Lost(format!(
                         "the changelog {topic} partition {} gave nothing for {SILENCE_MAX:?}, short of its end {}",
                         config.partition, range.end

@@ -8,15 +8,15 @@ use super::engine::Engine;
 use super::fault::crash_point;
 use super::perform::Live;
 use super::turnstile::{Turn, Turnstile};
-use super::{Clock, Event, Feed, LaneEnd, LaneHandle};
+use super::{Event, Feed, Host, LaneEnd, LaneHandle};
 use crate::core::fact::Fact;
 use crate::core::ids::Millis;
 use crate::core::state::{Key, Position, Row};
 use crate::core::tables::{Tables, history};
-use crossbeam_channel::{Receiver, Sender, never, select};
+use crossbeam_channel::{Receiver, Sender, never, select_biased};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Commands that one round applies before it looks at anything else.
 const ROUND_COMMANDS: usize = 1_000;
@@ -37,7 +37,7 @@ pub(super) struct Parts {
     pub(super) appender: Appender,
     pub(super) checkpointer: Checkpointer,
     pub(super) acks: Arc<Acks>,
-    pub(super) clock: Arc<dyn Clock>,
+    pub(super) host: Arc<dyn Host>,
     pub(super) turnstile: Arc<Turnstile>,
     pub(super) position: Position,
     pub(super) sender: Sender<Event>,
@@ -53,7 +53,8 @@ pub struct Lane {
     /// What the checkpoint under way will say.
     pending: Option<Position>,
     turn: MyTurn,
-    last_checkpoint: Instant,
+    /// When it began.
+    last_checkpoint: Duration,
     stopping: bool,
 }
 
@@ -71,7 +72,7 @@ impl Lane {
             committed,
             pending: None,
             turn: MyTurn::Not,
-            last_checkpoint: Instant::now(),
+            last_checkpoint: parts.host.uptime(),
             stopping: false,
             parts,
         }
@@ -101,7 +102,7 @@ impl Lane {
     /// One round. `true` when the lane was stopped and everything is committed.
     fn round(&mut self, feed: &Receiver<Feed>) -> Result<bool, LaneEnd> {
         self.wait(feed)?;
-        let now = self.parts.clock.now();
+        let now = self.parts.host.now();
         if !self.stopping {
             self.take_due(now);
             self.start_released(now);
@@ -118,6 +119,17 @@ impl Lane {
 
     /// Waits for input, and takes what there is, up to a bound.
     fn wait(&mut self, feed: &Receiver<Feed>) -> Result<(), LaneEnd> {
+        let host = self.parts.host.clone();
+        let mut taken = Ok(false);
+        host.wait(self.timeout(), &mut |block| {
+            taken = self.take_input(feed, block);
+            !matches!(taken, Ok(false))
+        });
+        taken.map(drop)
+    }
+
+    /// Takes what there is; blocks only for the first. Whether there was anything.
+    fn take_input(&mut self, feed: &Receiver<Feed>, block: Duration) -> Result<bool, LaneEnd> {
         let closed = never();
         let accepts = !self.stopping
             && self.parts.engine.outbox.len() < OUTBOX_MAX
@@ -126,9 +138,11 @@ impl Lane {
         let feed = if accepts { feed } else { &closed };
         let events = self.parts.events.clone();
         let mut left = ROUND_COMMANDS;
-        let mut timeout = self.timeout();
-        loop {
-            select! {
+        let mut any = false;
+        while left > 0 {
+            let timeout = if any { Duration::ZERO } else { block };
+            // Events first: they are few, and what they release is older than any command.
+            select_biased! {
                 recv(events) -> event => match event {
                     Ok(event) => self.handle_event(event)?,
                     Err(_) => return Err(LaneEnd::Lost("its event channel is closed".into())),
@@ -141,18 +155,20 @@ impl Lane {
                     Ok(Err(error)) => return Err(error.into()),
                     Err(_) => return Err(LaneEnd::Lost("its feed of commands ended".into())),
                 },
-                default(timeout) => return Ok(()),
+                default(timeout) => return Ok(any),
             }
-            if left == 0 {
-                return Ok(());
-            }
-            timeout = Duration::ZERO;
+            any = true;
         }
+        Ok(any)
+    }
+
+    fn since_checkpoint(&self) -> Duration {
+        self.parts.host.uptime().saturating_sub(self.last_checkpoint)
     }
 
     /// How long nothing needs to be done if nothing comes.
     fn timeout(&self) -> Duration {
-        let now = self.parts.clock.now();
+        let now = self.parts.host.now();
         let mut wait = IDLE_MAX;
         if let Some(due) = self.parts.engine.agenda.next_due() {
             wait = wait.min(Duration::from_millis(due.saturating_sub(now)));
@@ -161,7 +177,7 @@ impl Lane {
             wait = wait.min(roll.max(Duration::from_millis(1)));
         }
         if self.is_unsaved() && self.pending.is_none() {
-            let due = self.parts.engine.config.commit_interval.saturating_sub(self.last_checkpoint.elapsed());
+            let due = self.parts.engine.config.commit_interval.saturating_sub(self.since_checkpoint());
             wait = wait.min(due.max(Duration::from_millis(1)));
         }
         wait
@@ -192,7 +208,7 @@ impl Lane {
     }
 
     fn apply_commands(&mut self, batch: &[crate::log::Record]) -> Result<(), LaneEnd> {
-        let live = self.live(self.parts.clock.now());
+        let live = self.live(self.parts.host.now());
         for record in batch {
             self.parts.engine.apply_record(record, Some(live))?;
         }
@@ -257,7 +273,7 @@ impl Lane {
     fn checkpoint(&mut self) -> Result<(), LaneEnd> {
         let engine = &self.parts.engine;
         let urgent = engine.outbox.len() > 0 || engine.overlay.dirty() >= DIRTY_MAX || self.stopping;
-        let due = self.last_checkpoint.elapsed() >= engine.config.commit_interval;
+        let due = self.since_checkpoint() >= engine.config.commit_interval;
         if self.pending.is_some() || !self.is_unsaved() || !(urgent || due) {
             return Ok(());
         }
@@ -297,7 +313,7 @@ impl Lane {
         let records = checkpoint::records(&parts.engine.config, writes, outgoing, &position);
         parts.checkpointer.write(records, position.clone());
         self.pending = Some(position);
-        self.last_checkpoint = Instant::now();
+        self.last_checkpoint = parts.host.uptime();
     }
 
     /// The checkpoint is committed: now, and only now, the store may have it.

@@ -11,7 +11,7 @@ use super::overlay::Overlay;
 use super::perform::Outbox;
 use super::run::{Lane, Parts};
 use super::turnstile::Turnstile;
-use super::{Clock, Event, LaneConfig, LaneEnd, replay, restore};
+use super::{Event, Host, LaneConfig, LaneEnd, replay, restore};
 use crate::codec::key::{STEP, TIMER};
 use crate::core::machine::Machine;
 use crate::core::state::{Key, Position, Row, Status};
@@ -22,7 +22,6 @@ use crate::workflow::ReadyQueue;
 use crate::workflow::executor::LaneExecutor;
 use crate::workflow::registry::Registry;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// What a take-over needs.
 pub struct Takeover {
@@ -36,8 +35,8 @@ pub struct Takeover {
     pub registry: Arc<Registry>,
     /// Under which step bodies are polled.
     pub runtime: tokio::runtime::Handle,
-    /// The owner's clock.
-    pub clock: Arc<dyn Clock>,
+    /// Under which clocks and on which threads.
+    pub host: Arc<dyn Host>,
     /// Whose turn it is to write a checkpoint.
     pub turnstile: Arc<Turnstile>,
     /// The group's committed offset of the lane's commands, if there is one.
@@ -47,8 +46,8 @@ pub struct Takeover {
 /// Takes a lane over. When it returns, no earlier owner can write, and the state is that of the last acknowledged
 /// append. Blocks.
 pub fn take_over(takeover: Takeover) -> Result<Lane, LaneEnd> {
-    let Takeover { config, log, mut store, registry, runtime, clock, turnstile, group_offset } = takeover;
-    let began = Instant::now();
+    let Takeover { config, log, mut store, registry, runtime, host, turnstile, group_offset } = takeover;
+    let began = host.uptime();
     let (sender, events) = crossbeam_channel::unbounded();
     let acks = Arc::new(Acks::new(sender.clone()));
     let names = LaneNames {
@@ -60,7 +59,7 @@ pub fn take_over(takeover: Takeover) -> Result<Lane, LaneEnd> {
     crash_point!("takeover:before-fence");
     let writer = log.open_lane(&names, acks.clone(), config.fence_timeout)?;
     crash_point!("takeover:fenced");
-    let position = restore::restore(&config, &*log, &mut *store, clock.now())?;
+    let position = restore::restore(&config, &*log, &mut *store, &*host)?;
     crash_point!("takeover:restored");
     compare_with_group(&config, position.as_ref(), group_offset)?;
     let ready = {
@@ -89,23 +88,23 @@ pub fn take_over(takeover: Takeover) -> Result<Lane, LaneEnd> {
         next_command: 0,
         config: config.clone(),
     };
-    let end = replay::replay(&mut engine, &*log, position.as_ref())?;
+    let end = replay::replay(&mut engine, &*log, &*host, position.as_ref())?;
     crash_point!("takeover:replayed");
     fill_agenda(&mut engine)?;
     acks.begin(end.seq, end.offset);
     let position = position.unwrap_or(Position { next_command: engine.next_command, ..Position::default() });
     let epoch = end.epoch.max(position.epoch) + 1;
-    let appender = Appender::new(writer.journal, acks.clone(), epoch, end.seq, &config);
-    let checkpointer = start_checkpointer(&config, &log, writer.checkpoints, &acks, &sender)?;
+    let appender = Appender::new(writer.journal, acks.clone(), host.clone(), epoch, end.seq, &config);
+    let checkpointer = start_checkpointer(&config, &log, &host, writer.checkpoints, &acks, &sender)?;
     tracing::info!(
         app = %config.app,
         lane = config.partition,
         epoch,
         replayed = end.seq - position.journal_seq,
         "lane taken over in {} ms",
-        began.elapsed().as_millis()
+        host.uptime().saturating_sub(began).as_millis()
     );
-    Ok(Lane::new(Parts { engine, appender, checkpointer, acks, clock, turnstile, position, sender, events }))
+    Ok(Lane::new(Parts { engine, appender, checkpointer, acks, host, turnstile, position, sender, events }))
 }
 
 /// The position in the state is the authority (rule C). The group's offset is committed after it, so it is never ahead
@@ -129,6 +128,7 @@ fn compare_with_group(
 fn start_checkpointer(
     config: &LaneConfig,
     log: &Arc<dyn Log>,
+    host: &Arc<dyn Host>,
     checkpoints: Box<dyn crate::log::Checkpoints>,
     acks: &Arc<Acks>,
     events: &crossbeam_channel::Sender<Event>,
@@ -144,7 +144,7 @@ fn start_checkpointer(
         })
     };
     let name = format!("{}-{}-ckpt", config.app, config.partition);
-    Checkpointer::start(checkpoints, acks.clone(), events.clone(), trim, name).map_err(|e| {
+    Checkpointer::start(checkpoints, acks.clone(), events.clone(), trim, host, name).map_err(|e| {
         LaneEnd::Lost(format!("no thread for the checkpoints of lane {}: {e}", config.partition))
     })
 }

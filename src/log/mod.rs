@@ -3,6 +3,7 @@
 //! `kafka` is the only implementation that talks to a broker and the only place that imports `rdkafka`. Everything
 //! above works on these traits, so that a simulated log can take its place.
 
+#[cfg(feature = "engine")]
 pub mod kafka;
 
 use bytes::Bytes;

@@ -71,7 +71,7 @@ fn once(
 ) -> Result<IngressEnd, LogError> {
     // The fence first: an open transaction of the earlier owner would hold back its committed position.
     let id = format!("{}-in-{topic}-{partition}", shared.app);
-    let writer = IngressWriter::open(&shared.kafka, &id, FENCE_TIMEOUT)?;
+    let writer = IngressWriter::open(&shared.kafka, &id, &shared.topics.commands, FENCE_TIMEOUT)?;
     let from = match shared.committed_by_group(topic, partition)? {
         Some(offset) => offset,
         None => shared.log.offsets(topic, partition, Isolation::Committed)?.start,

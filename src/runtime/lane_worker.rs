@@ -1,8 +1,8 @@
 //! One thread per lane: takes it over, runs it, and takes it over again when it was lost, as long as it is ours.
 
-use super::clock::SystemClock;
+use super::host::SystemHost;
 use super::process::Shared;
-use crate::lane::{Clock, Lane, LaneConfig, LaneEnd, LaneHandle, Takeover, take_over};
+use crate::lane::{Lane, LaneConfig, LaneEnd, LaneHandle, Takeover, take_over};
 use crate::log::LogError;
 use crate::store::Stores;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -140,14 +140,13 @@ fn once(shared: &Shared, partition: i32, control: &Control, backoff: &mut Durati
         Err(error) => return lost(&error),
     };
     let config = LaneConfig { partition, ..shared.lane.clone() };
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let lane = match take_over(Takeover {
         config,
         log: shared.log.clone(),
         store,
         registry: shared.registry.clone(),
         runtime: shared.tokio.clone(),
-        clock,
+        host: Arc::new(SystemHost::new()),
         turnstile: shared.turnstile.clone(),
         group_offset,
     }) {

@@ -1,7 +1,7 @@
 //! Wiring: the app, its group membership, its lanes on threads, shutdown. The only place that picks Kafka and RocksDB.
 
 mod app;
-mod clock;
+mod host;
 mod ingress_worker;
 mod lane_worker;
 mod process;

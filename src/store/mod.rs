@@ -3,10 +3,13 @@
 //! A store holds what the changelog says up to an offset, and the offset is in the same batch as the writes: it may
 //! lag the log, it never leads it.
 
+#[cfg(feature = "engine")]
 mod identity;
 pub mod memory;
+#[cfg(feature = "engine")]
 pub mod rocks;
 
+#[cfg(feature = "engine")]
 pub use identity::Identity;
 
 use bytes::Bytes;

@@ -9,7 +9,7 @@ const PREFIX: &str = "SAKIA-";
 
 /// The pages of `docs/errors/`: name without extension, and text.
 pub(crate) fn pages() -> BTreeMap<String, String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/errors");
+    let folder = crate::source::top().join("docs/errors");
     fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())

@@ -27,17 +27,22 @@ pub(crate) struct Source {
     pub(crate) shipped: String,
 }
 
+/// The folder of the workspace. Asked of cargo when the test runs: a target folder may be shared by several clones.
+pub(crate) fn top() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| ".".into(), PathBuf::from)
+}
+
 impl Source {
     /// All Rust files in some folders; a folder that does not exist has none.
     pub(crate) fn all(folders: &[&str]) -> Vec<Source> {
-        let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let top = top();
         let mut paths = Vec::new();
         for folder in folders {
             collect(&top.join(folder), &mut paths);
         }
         paths.sort();
         let read = |path: &PathBuf| {
-            let name = path.strip_prefix(top).unwrap().to_string_lossy().replace('\\', "/");
+            let name = path.strip_prefix(&top).unwrap().to_string_lossy().replace('\\', "/");
             Source::of(&name, &fs::read_to_string(path).unwrap())
         };
         paths.iter().map(read).collect()

@@ -39,6 +39,8 @@ pub struct Record {
     pub partition: i32,
     /// Its offset.
     pub offset: i64,
+    /// Its timestamp in milliseconds, if it has one.
+    pub timestamp_ms: Option<i64>,
     /// Its key, if it has one.
     pub key: Option<String>,
     /// Its value; none is a tombstone.
@@ -54,6 +56,7 @@ impl Record {
         Self {
             partition: message.partition(),
             offset: message.offset(),
+            timestamp_ms: message.timestamp().to_millis(),
             key: text(message.key()),
             value: text(message.payload()),
             headers: message.headers().map_or_else(Vec::new, |all| {

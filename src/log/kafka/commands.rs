@@ -4,6 +4,7 @@
 //! (Queues split off per partition are dead after every `assign()`, rdkafka #738.)
 
 use super::config::KafkaConfig;
+use super::connection::connect;
 use super::context::PlainContext;
 use super::fault;
 use super::log::Inquirer;
@@ -14,6 +15,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::HashSet;
 use std::thread;
 use std::time::Duration;
 
@@ -23,6 +25,8 @@ const BATCH: usize = 1000;
 const POLL: Duration = Duration::from_millis(10);
 /// Sleep while a batch waits for room.
 const POLL_WHEN_FULL: Duration = Duration::from_millis(1);
+/// The first `add` of a topic waits this long for a connection; past it librdkafka goes on by itself.
+const CONNECT_WAIT: Duration = Duration::from_secs(1);
 /// `add` and `remove` wait for the feed's thread at most this long.
 const CALL_WAIT: Duration = Duration::from_secs(20);
 
@@ -91,7 +95,10 @@ impl CommandFeed {
         let (orders, inbox) = unbounded();
         thread::Builder::new()
             .name("command-feed".into())
-            .spawn(move || Feed { consumer, inquirer, inbox, taps: Vec::new() }.run())
+            .spawn(move || {
+                let (taps, connected) = (Vec::new(), HashSet::new());
+                Feed { consumer, inquirer, inbox, taps, connected }.run();
+            })
             .map_err(|e| LogError::Unavailable(format!("no thread for the command feed: {e}")))?;
         Ok(CommandFeed { orders })
     }
@@ -144,6 +151,8 @@ struct Feed {
     inquirer: Inquirer,
     inbox: Receiver<Order>,
     taps: Vec<Tap>,
+    /// Topics whose leaders were asked for.
+    connected: HashSet<String>,
 }
 
 impl Feed {
@@ -169,6 +178,9 @@ impl Feed {
                     let said = format!("topic {topic} partition {partition} is in the feed already");
                     drop(done.send(Err(LogError::Refused(said))));
                     return;
+                }
+                if self.connected.insert(topic.clone()) {
+                    connect(self.consumer.client(), &topic, CONNECT_WAIT);
                 }
                 let tap = Tap { topic, partition, next: from, waiting: Vec::new(), paused: false, sink };
                 let added = tap.list().and_then(|l| self.consumer.incremental_assign(&l));

@@ -17,10 +17,16 @@ pub struct IngressWriter {
 
 impl IngressWriter {
     /// Fences every earlier owner of the id. Blocks (up to `wait`).
-    pub fn open(config: &KafkaConfig, id: &str, wait: Duration) -> Result<IngressWriter, LogError> {
+    /// `topic` is the one that it moves records to.
+    pub fn open(
+        config: &KafkaConfig,
+        id: &str,
+        topic: &str,
+        wait: Duration,
+    ) -> Result<IngressWriter, LogError> {
         config.check()?;
         let c = config.transactional_producer(id, CHECKPOINT_TRANSACTION_TIMEOUT);
-        Ok(IngressWriter { transaction: Transaction::open(&c, id, wait)? })
+        Ok(IngressWriter { transaction: Transaction::open(&c, id, topic, wait)? })
     }
 
     /// Moves one batch: all records, and `next_offset` as the group's position in `topic[partition]`.

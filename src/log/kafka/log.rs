@@ -6,9 +6,10 @@ use super::config::{CHECKPOINT_TRANSACTION_TIMEOUT, JOURNAL_TRANSACTION_TIMEOUT,
 use super::context::PlainContext;
 use super::detached::Detached;
 use super::fault;
+use super::fence::open_fenced;
 use super::journal::{JournalContext, KafkaJournal};
 use super::reader::KafkaReader;
-use super::transaction::{Transaction, open_fenced};
+use super::transaction::Transaction;
 use crate::log::{Isolation, JournalAcks, LaneNames, LaneWriter, Log, LogError, LogReader, OffsetRange};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
@@ -63,15 +64,16 @@ impl Log for KafkaLog {
         let checkpoint = |role: &str| {
             let id = id(role);
             let c = self.config.transactional_producer(&id, CHECKPOINT_TRANSACTION_TIMEOUT);
-            Transaction::open(&c, &id, wait)
+            Transaction::open(&c, &id, &names.changelog, wait)
         };
         let journal_id = id("journal");
-        // In parallel: over an open transaction each takes 0.5 or 1 s (a hard-coded 500 ms retry in librdkafka).
+        // In parallel: each takes several round trips on connections of its own.
         let (journal, a, b) = thread::scope(|s| {
             let a = s.spawn(|| checkpoint("a"));
             let b = s.spawn(|| checkpoint("b"));
             let c = self.config.transactional_producer(&journal_id, JOURNAL_TRANSACTION_TIMEOUT);
-            let journal = open_fenced(&c, JournalContext::new(&journal_id, acks), &journal_id, wait);
+            let context = || JournalContext::new(&journal_id, Arc::clone(&acks));
+            let journal = open_fenced(&c, context, &journal_id, &names.journal, wait);
             (journal, a.join(), b.join())
         });
         let panicked = |_| LogError::Unavailable("a thread that opened the lane panicked".into());

@@ -1,6 +1,7 @@
 //! Reads one partition, for restores and replays.
 
 use super::config::KafkaConfig;
+use super::connection::connect;
 use super::context::Events;
 use super::detached::Detached;
 use super::fault;
@@ -16,6 +17,9 @@ use serde::Deserialize;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
+
+/// How long `open` waits for a connection; past it librdkafka goes on by itself.
+const CONNECT_WAIT: Duration = Duration::from_secs(1);
 
 /// The part of librdkafka's statistics that tells where the fetcher is.
 #[derive(Deserialize)]
@@ -85,6 +89,7 @@ impl KafkaReader {
         };
         let consumer: BaseConsumer<ReaderContext> =
             config.reader(isolation).create_with_context(context).map_err(|e| fault::creation(&what, &e))?;
+        connect(consumer.client(), topic, CONNECT_WAIT);
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, partition, Offset::Offset(from))
             .and_then(|()| consumer.assign(&list))

@@ -3,6 +3,7 @@
 use super::context::{Events, client_context};
 use super::detached::Detached;
 use super::fault;
+use super::fence::open_fenced;
 use super::record;
 use crate::log::{LogError, NewRecord};
 use rdkafka::config::ClientConfig;
@@ -85,54 +86,6 @@ pub(crate) struct Transaction {
     skipped: bool,
 }
 
-/// Creates a producer and fences every earlier owner of its id.
-pub(crate) fn open_fenced<C>(
-    config: &ClientConfig,
-    context: C,
-    id: &str,
-    wait: Duration,
-) -> Result<Detached<ThreadedProducer<C>>, LogError>
-where
-    C: ProducerContext + 'static,
-{
-    let deadline = Instant::now() + wait;
-    let producer: ThreadedProducer<C> = config
-        .create_with_context(context)
-        .map_err(|e| fault::creation(&format!("transactional id {id}"), &e))?;
-    let producer = Detached::new(producer);
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match producer.init_transactions(left) {
-            Ok(()) => return Ok(producer),
-            Err(KafkaError::Transaction(e)) if e.is_retriable() && !left.is_zero() => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            Err(e) => return Err(init_error(id, &e)),
-        }
-    }
-}
-
-fn init_error(id: &str, e: &KafkaError) -> LogError {
-    let said = format!("init_transactions of {id}: {}", fault::text(e));
-    match e.rdkafka_error_code() {
-        Some(
-            RDKafkaErrorCode::TransactionalIdAuthorizationFailed
-            | RDKafkaErrorCode::ClusterAuthorizationFailed,
-        ) => LogError::Refused(format!(
-            "{said}; grant this principal WRITE and DESCRIBE on the transactional id"
-        )),
-        Some(RDKafkaErrorCode::InvalidTransactionTimeout) => LogError::Refused(format!(
-            "{said}; raise `transaction.max.timeout.ms` of the brokers to a minute or more"
-        )),
-        Some(
-            RDKafkaErrorCode::Fenced
-            | RDKafkaErrorCode::ProducerFenced
-            | RDKafkaErrorCode::InvalidProducerEpoch,
-        ) => LogError::Lost(said),
-        _ => LogError::Unavailable(said),
-    }
-}
-
 /// Waits until librdkafka's own count is zero as well: the last report is still held for a moment after its callback,
 /// and a commit that comes too early sleeps 100 ms (rdkafka 0.39 `commit_transaction` flushes in whole 100 ms polls).
 pub(crate) fn settle<C: ProducerContext + 'static>(
@@ -174,13 +127,19 @@ pub(crate) fn commit<C: ProducerContext + 'static>(
 }
 
 impl Transaction {
-    pub(crate) fn open(config: &ClientConfig, id: &str, wait: Duration) -> Result<Self, LogError> {
-        let context = TransactionContext {
+    /// Fences every earlier owner of the id. `topic` is one that will be written.
+    pub(crate) fn open(
+        config: &ClientConfig,
+        id: &str,
+        topic: &str,
+        wait: Duration,
+    ) -> Result<Self, LogError> {
+        let context = || TransactionContext {
             events: Events::new(id),
             delivered: Mutex::default(),
             changed: Condvar::new(),
         };
-        let producer = open_fenced(config, context, id, wait)?;
+        let producer = open_fenced(config, context, id, topic, wait)?;
         Ok(Transaction { producer, id: id.to_owned(), generation: 0, skipped: false })
     }
 
