@@ -181,6 +181,16 @@ impl Stage {
         self.faults.watch(kind, next);
     }
 
+    /// Some worker's clock is not the machine's from now on, or all are again.
+    pub fn clocks_differ(&self, differ: bool) {
+        lock(&self.ledger).clocks_differ = differ;
+    }
+
+    /// Alarms that have not fired.
+    pub fn alarms_open(&self) -> u64 {
+        lock(&self.ledger).alarms.open()
+    }
+
     /// Everything that was started and needs nobody has ended.
     pub fn is_idle(&self) -> bool {
         let ledger = lock(&self.ledger);

@@ -24,6 +24,6 @@ fn play(stage: &mut Stage) -> Result<()> {
     let passed = stage.pass(away);
     stage.brokers.revive(node)?;
     passed?;
-    let after = draw_ms(stage, 2_000..5_000);
+    let after = draw_ms(stage, 5_000..9_000);
     stage.pass(after)
 }

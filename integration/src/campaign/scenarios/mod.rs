@@ -1,8 +1,20 @@
 //! The faults, one scenario per file. Each is played alone by `campaign --scenario NAME`.
 
+mod answers;
 mod broker_kill;
 mod broker_pause;
 mod calm;
+mod clock;
+mod commit_kill;
+mod disk;
+mod disk_full;
+mod kafka_away;
+mod network;
+mod partition;
+mod poison;
+mod stale_store;
+mod storm;
+mod timer_bomb;
 mod worker_kill;
 mod worker_pause;
 mod worker_stop;
@@ -37,11 +49,34 @@ pub const ALL: &[&Scenario] = &[
     &worker_pause::SCENARIO,
     &broker_kill::SCENARIO,
     &broker_pause::SCENARIO,
+    &commit_kill::SCENARIO,
+    &kafka_away::SCENARIO,
+    &answers::SCENARIO,
+    &network::SCENARIO,
+    &partition::SCENARIO,
+    &storm::SCENARIO,
+    &disk::WIPE,
+    &disk::FLIP,
+    &disk_full::SCENARIO,
+    &stale_store::SCENARIO,
+    &clock::SCENARIO,
+    &timer_bomb::SCENARIO,
+    &poison::SCENARIO,
 ];
 
 /// Nothing is missing.
 fn nothing(_: &Stage) -> Option<String> {
     None
+}
+
+/// There is a proxy before every broker.
+fn no_proxy(stage: &Stage) -> Option<String> {
+    stage.links.iter().any(Vec::is_empty).then(|| "the embedded broker cannot be led through a proxy".into())
+}
+
+/// How many workers there are.
+fn count(stage: &Stage) -> u16 {
+    u16::try_from(stage.workers.len()).unwrap_or(u16::MAX)
 }
 
 /// Every scenario as often as its weight says, in an order drawn from the seed.
