@@ -17,8 +17,12 @@ ifneq ($(shell command -v ccache),)
 endif
 
 KAFKA_PORT ?= 19092
+# The campaign has a Kafka of its own, on a hundred ports from this one.
+CAMPAIGN_PORT ?= 19292
+MINUTES ?= 30
+BROKERS ?= 1
 
-.PHONY: help setup demo demo-kafka test test-kafka core check bench
+.PHONY: help setup demo demo-kafka test test-kafka campaign core check bench
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name what; do printf '  make %-11s %s\n' "$$name" "$$what"; done
@@ -44,6 +48,12 @@ test-kafka: setup ## the same checks on a real Apache Kafka (needs java 17 and m
 	@cargo test -p sakia-integration --no-run
 	@SAKIA_TEST_JOBS=$${SAKIA_TEST_JOBS:-5000} SAKIA_TEST_KILLS=$${SAKIA_TEST_KILLS:-30} \
 	  scripts/with-kafka $(KAFKA_PORT) SAKIA_TEST_BOOTSTRAP cargo test -p sakia-integration
+
+campaign: setup ## attack it on a real Apache Kafka: MINUTES=30 [BROKERS=1|3] [SEED=n] [SCENARIO=name] (needs java 17, mvn)
+	@scripts/install-faketime
+	@cargo build -p sakia-integration --bins
+	@"$$CARGO_TARGET_DIR/debug/campaign" --minutes $(MINUTES) --brokers $(BROKERS) --port $(CAMPAIGN_PORT) \
+	  $(if $(SEED),--seed $(SEED)) $(addprefix --scenario ,$(SCENARIO))
 
 check: setup ## format, lints, house rules, docs, dependencies, compose file
 	@scripts/check

@@ -117,7 +117,7 @@ fn follow(reader: &Audit, done: &AtomicBool) -> Result<u64> {
     Ok(audited + reader.audit()?)
 }
 
-/// Plays decks of scenarios until the time is over; a run of chosen scenarios plays each at least once.
+/// Plays decks of scenarios until the time is over, and each scenario at least once however short that is.
 fn play(stage: &mut Stage, chosen: &[&'static Scenario], skipped: &mut Vec<String>) -> Result<()> {
     let began = Instant::now();
     let length = Duration::from_secs_f64(stage.options.minutes * 60.0);
@@ -136,9 +136,12 @@ fn play(stage: &mut Stage, chosen: &[&'static Scenario], skipped: &mut Vec<Strin
     if !stage.pass_until(RECOVERY, first)? {
         bail!("no workflow ended within {RECOVERY:?}");
     }
+    let mut first = true;
     loop {
-        for scenario in scenarios::deck(stage, &playable) {
-            if began.elapsed() >= length {
+        let deck = scenarios::deck(stage, &playable, first);
+        let must = std::mem::take(&mut first);
+        for scenario in deck {
+            if !must && began.elapsed() >= length {
                 return Ok(());
             }
             progress(&stage.faults, &lock(&stage.ledger), scenario.name);
