@@ -13,6 +13,8 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// Where the journal ends.
 pub(super) struct JournalEnd {
+    /// Offset of the first command that no checkpoint covers.
+    pub(super) first_command: i64,
     pub(super) epoch: u64,
     pub(super) seq: u64,
     pub(super) offset: i64,
@@ -31,8 +33,10 @@ pub(super) fn replay(
     if range.start > from.journal_offset {
         return Err(deleted(&config, &config.topics.journal, range.start, from.journal_offset));
     }
-    engine.next_command = first_command(log, &config, position)?;
-    let mut end = JournalEnd { epoch: from.epoch, seq: from.journal_seq, offset: from.journal_offset };
+    let first_command = first_command(log, &config, position)?;
+    engine.next_command = first_command;
+    let mut end =
+        JournalEnd { first_command, epoch: from.epoch, seq: from.journal_seq, offset: from.journal_offset };
     if from.journal_offset >= range.end {
         return Ok(end);
     }
@@ -58,7 +62,7 @@ pub(super) fn replay(
             );
             return Err(broken(&config, record.offset, &why));
         }
-        end = JournalEnd { epoch: found.epoch, seq: found.seq, offset: record.offset };
+        end = JournalEnd { first_command, epoch: found.epoch, seq: found.seq, offset: record.offset };
         commands.apply_up_to(engine, log, host, found.next_command)?;
         engine.apply_facts(found, None)?;
     }

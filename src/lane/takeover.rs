@@ -92,7 +92,7 @@ pub fn take_over(takeover: Takeover) -> Result<Lane, LaneEnd> {
     crash_point!("takeover:replayed");
     fill_agenda(&mut engine)?;
     acks.begin(end.seq, end.offset);
-    let position = position.unwrap_or(Position { next_command: engine.next_command, ..Position::default() });
+    let position = position.unwrap_or(Position { next_command: end.first_command, ..Position::default() });
     let epoch = end.epoch.max(position.epoch) + 1;
     let appender = Appender::new(writer.journal, acks.clone(), host.clone(), epoch, end.seq, &config);
     let checkpointer = start_checkpointer(&config, &log, &host, writer.checkpoints, &acks, &sender)?;
@@ -143,8 +143,8 @@ fn start_checkpointer(
             }
         })
     };
-    let name = format!("{}-{}-ckpt", config.app, config.partition);
-    Checkpointer::start(checkpoints, acks.clone(), events.clone(), trim, host, name).map_err(|e| {
+    let (acks, events, host) = (acks.clone(), events.clone(), host.clone());
+    Checkpointer::start(config.clone(), checkpoints, acks, events, trim, host).map_err(|e| {
         LaneEnd::Lost(format!("no thread for the checkpoints of lane {}: {e}", config.partition))
     })
 }

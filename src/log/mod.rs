@@ -85,6 +85,16 @@ pub enum LogError {
     /// The record can never be written (too large, unknown topic).
     #[error("{0}")]
     Refused(String),
+    /// One record of a transaction can never be written; the transaction is aborted.
+    #[error("{text}")]
+    RefusedRecord {
+        /// Its place among the records of the transaction.
+        index: usize,
+        /// Every record for its topic would be refused as well.
+        topic_wide: bool,
+        /// What is wrong with it and what to do.
+        text: String,
+    },
 }
 
 /// What became of an append, told to [`JournalAcks`] on a thread of the log's.
@@ -169,11 +179,11 @@ pub trait Checkpoints: Send {
     /// position record on the changelog. `gate` is called when everything is produced and acknowledged, immediately
     /// before the commit; if it fails the transaction is aborted and the error returned.
     ///
-    /// Any error but [`LogError::Refused`] from the broker means that the outcome may be unknown: the caller drops the
-    /// writer and takes over again (rule A).
+    /// After [`LogError::RefusedRecord`] nothing was written, and the next commit may do without that record. Any other
+    /// error means that the outcome may be unknown: the caller drops the writer and takes over again (rule A).
     fn commit(
         &mut self,
-        records: Vec<NewRecord>,
+        records: &[NewRecord],
         gate: &mut dyn FnMut() -> Result<(), LogError>,
     ) -> Result<i64, LogError>;
 }
