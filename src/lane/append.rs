@@ -4,6 +4,7 @@
 
 use super::acks::Acks;
 use super::fault::crash_point;
+use super::mutation::{Mutation, mutated};
 use super::{Host, LaneConfig, LaneEnd};
 use crate::codec::journal;
 use crate::core::fact::{Fact, JournalRecord};
@@ -88,6 +89,11 @@ impl Appender {
             return Ok(None);
         }
         let facts = self.take();
+        let next_command = match next_command {
+            _ if mutated(Mutation::NextCommandLost) => 0,
+            next if mutated(Mutation::NextCommandLate) => (next - 1).max(0),
+            next => next,
+        };
         let record = JournalRecord { epoch: self.epoch, seq: self.seq + 1, next_command, at, facts };
         crash_point!("append:before");
         self.journal.append(record.seq, journal::encode(&record))?;

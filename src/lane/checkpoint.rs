@@ -3,6 +3,7 @@
 
 use super::acks::Acks;
 use super::fault::crash_point;
+use super::mutation::{Mutation, mutated};
 use super::{Event, Host, Join, LaneConfig};
 use crate::codec::group::Group;
 use crate::codec::{headers, key, row};
@@ -87,9 +88,16 @@ fn write_all(
         crash_point!("checkpoint:begin");
         let mut gate = || {
             crash_point!("checkpoint:produced");
+            if mutated(Mutation::CommitBeforeAck) {
+                return Ok(());
+            }
             acks.wait_for(host, job.needs_seq, GATE_TIMEOUT)
         };
-        let result = checkpoints.commit(job.records, &mut gate);
+        let again = mutated(Mutation::UnclearIsAborted).then(|| job.records.clone());
+        let mut result = checkpoints.commit(job.records, &mut gate);
+        if let (Err(_), Some(records)) = (&result, again) {
+            result = checkpoints.commit(records, &mut gate);
+        }
         crash_point!("checkpoint:committed");
         let failed = result.is_err();
         // The lane may have ended; then nobody waits for the answer.
@@ -147,6 +155,9 @@ pub(super) fn records(
         all.push(changelog(key.clone(), value.clone(), place(index)));
     }
     all.extend(outgoing);
+    if mutated(Mutation::NoPositionRecord) {
+        return all;
+    }
     let value = row::encode(&Row::Position(position.clone()));
     all.push(changelog(last, Some(value), place(state.len())));
     all

@@ -1,6 +1,7 @@
 //! Replay: what the journal holds behind the position is applied again, each record after the commands that it names.
 
 use super::engine::Engine;
+use super::mutation::{Mutation, mutated};
 use super::{Host, LaneConfig, LaneEnd};
 use crate::codec::journal;
 use crate::core::state::Position;
@@ -27,7 +28,9 @@ pub(super) fn replay(
 ) -> Result<JournalEnd, LaneEnd> {
     let config = engine.config.clone();
     let from = position.cloned().unwrap_or_default();
-    let range = log.offsets(&config.topics.journal, config.partition, Isolation::Uncommitted)?;
+    let isolation =
+        if mutated(Mutation::JournalCommitted) { Isolation::Committed } else { Isolation::Uncommitted };
+    let range = log.offsets(&config.topics.journal, config.partition, isolation)?;
     if range.start > from.journal_offset {
         return Err(deleted(&config, &config.topics.journal, range.start, from.journal_offset));
     }
@@ -37,8 +40,7 @@ pub(super) fn replay(
         return Ok(end);
     }
     let mut commands = Commands { reader: None, next: None };
-    let mut reader =
-        log.read(&config.topics.journal, config.partition, from.journal_offset, Isolation::Uncommitted)?;
+    let mut reader = log.read(&config.topics.journal, config.partition, from.journal_offset, isolation)?;
     let mut heard = host.uptime();
     while reader.position()? < range.end {
         let Some(record) = reader.next(POLL)? else {
@@ -49,6 +51,9 @@ pub(super) fn replay(
         let value = record.value.as_deref().unwrap_or_default();
         let found = journal::decode(value).map_err(|e| broken(&config, record.offset, &e.to_string()))?;
         if found.seq <= from.journal_seq {
+            if mutated(Mutation::FactsTwice) {
+                engine.apply_facts(found, None)?;
+            }
             continue;
         }
         if found.seq != end.seq + 1 || found.epoch < end.epoch {

@@ -6,6 +6,7 @@ use super::append::Appender;
 use super::checkpoint::{self, Checkpointer};
 use super::engine::Engine;
 use super::fault::crash_point;
+use super::mutation::{Mutation, mutated};
 use super::perform::Live;
 use super::turnstile::{Turn, Turnstile};
 use super::{Event, Feed, Host, LaneEnd, LaneHandle};
@@ -187,8 +188,8 @@ impl Lane {
         match event {
             // What was acknowledged is looked up when it is needed.
             Event::Appended => match self.parts.acks.now().lost {
-                Some(why) => Err(LaneEnd::Lost(why)),
-                None => Ok(()),
+                Some(why) if !mutated(Mutation::LostAppendIgnored) => Err(LaneEnd::Lost(why)),
+                _ => Ok(()),
             },
             Event::Wake => Ok(()),
             Event::Turn(turn) => {
@@ -217,7 +218,8 @@ impl Lane {
 
     fn take_due(&mut self, now: Millis) {
         if self.parts.appender.waiting() < ROUND_DUE {
-            let due = self.parts.engine.agenda.due_timers(now, ROUND_DUE);
+            let early = if mutated(Mutation::TimerEarly) { 5 } else { 0 };
+            let due = self.parts.engine.agenda.due_timers(now + early, ROUND_DUE);
             self.parts.appender.add(due);
         }
         let seq = self.parts.appender.seq();
@@ -228,7 +230,8 @@ impl Lane {
 
     /// Starts the attempts for which the journal is durable far enough.
     fn start_released(&mut self, now: Millis) {
-        let durable = self.parts.acks.now().seq;
+        let sent = mutated(Mutation::StepBeforeAck).then(|| self.parts.appender.seq());
+        let durable = sent.unwrap_or_else(|| self.parts.acks.now().seq);
         while let Some(attempt) = self.parts.engine.agenda.released(durable) {
             let facts = self.start(&attempt, now);
             self.parts.appender.add(facts);
@@ -311,6 +314,9 @@ impl Lane {
         parts.engine.overlay.put(Key::Position, Row::Position(position.clone()));
         let writes = parts.engine.overlay.freeze();
         let records = checkpoint::records(&parts.engine.config, writes, outgoing, &position);
+        if mutated(Mutation::StoreBeforeCommit) {
+            parts.engine.overlay.write_early();
+        }
         parts.checkpointer.write(records, position.clone());
         self.pending = Some(position);
         self.last_checkpoint = parts.host.uptime();
