@@ -47,6 +47,10 @@ pub(super) fn replay(
             silent(&config, &config.topics.journal, host, heard)?;
             continue;
         };
+        // Of a later owner, which has fenced this one.
+        if record.offset >= range.end {
+            break;
+        }
         heard = host.uptime();
         let value = record.value.as_deref().unwrap_or_default();
         let found = journal::decode(value).map_err(|e| broken(&config, record.offset, &e.to_string()))?;

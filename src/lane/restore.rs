@@ -50,6 +50,8 @@ pub(super) fn restore(
         let counts = mutated(Mutation::CountRecords);
         while (if counts { count } else { reader.position()? }) < range.end {
             match reader.next(Duration::from_millis(100))? {
+                // Of a later owner, which has fenced this one: its checkpoint may be cut here.
+                Some(record) if record.offset >= range.end => break,
                 Some(record) => {
                     heard = host.uptime();
                     progress.at(record.offset);
