@@ -171,7 +171,10 @@ impl Lane {
     fn timeout(&self) -> Duration {
         let now = self.parts.host.now();
         let mut wait = IDLE_MAX;
-        if let Some(due) = self.parts.engine.agenda.next_due() {
+        // What is due but cannot be taken is no reason to look again at once.
+        if self.takes_due()
+            && let Some(due) = self.parts.engine.agenda.next_due()
+        {
             wait = wait.min(Duration::from_millis(due.saturating_sub(now)));
         }
         if let Some(roll) = self.parts.appender.roll_due_in() {
@@ -216,12 +219,18 @@ impl Lane {
         Ok(())
     }
 
+    /// Whether there is room for what comes due.
+    fn takes_due(&self) -> bool {
+        !self.stopping && self.parts.appender.waiting() < ROUND_DUE
+    }
+
     fn take_due(&mut self, now: Millis) {
-        if self.parts.appender.waiting() < ROUND_DUE {
-            let early = if mutated(Mutation::TimerEarly) { 5 } else { 0 };
-            let due = self.parts.engine.agenda.due_timers(now + early, ROUND_DUE);
-            self.parts.appender.add(due);
+        if !self.takes_due() {
+            return;
         }
+        let early = if mutated(Mutation::TimerEarly) { 5 } else { 0 };
+        let due = self.parts.engine.agenda.due_timers(now + early, ROUND_DUE);
+        self.parts.appender.add(due);
         let seq = self.parts.appender.seq();
         for attempt in self.parts.engine.agenda.due_retries(now, ROUND_DUE) {
             self.parts.engine.agenda.gate(seq, attempt);
