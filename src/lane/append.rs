@@ -29,6 +29,8 @@ pub(super) struct Appender {
     /// Sequence of the last record that was appended.
     seq: u64,
     waiting: Vec<Fact>,
+    /// Whether this owner has appended anything: see [`Appender::append`].
+    claimed: bool,
     roll_after: Duration,
     /// When the open transaction began.
     rolled: Duration,
@@ -50,6 +52,7 @@ impl Appender {
             epoch,
             seq,
             waiting: Vec::new(),
+            claimed: mutated(Mutation::NoClaim),
             roll_after: config.journal_roll,
             rolled: host.uptime(),
             host,
@@ -82,10 +85,14 @@ impl Appender {
 
     /// Appends the facts that wait, if there is room in flight, and returns them: the caller applies them now.
     /// `next_command` fixes their place between the commands.
+    ///
+    /// The first record of an owner may be empty: it claims the lane. Of two take-overs at the same time each may have
+    /// fenced the other on another id; the journal's is fenced first, so only the one whose claim is accepted has all
+    /// of them. Every checkpoint rests on a record of its owner's, so no other owner can commit.
     pub(super) fn append(&mut self, next_command: i64, at: Millis) -> Result<Option<JournalRecord>, LaneEnd> {
         self.roll_if_due()?;
         let in_flight = self.seq.saturating_sub(self.acks.now().seq);
-        if self.waiting.is_empty() || in_flight >= IN_FLIGHT_MAX || self.wants_to_roll() {
+        if (self.waiting.is_empty() && self.claimed) || in_flight >= IN_FLIGHT_MAX || self.wants_to_roll() {
             return Ok(None);
         }
         let facts = self.take();
@@ -99,6 +106,7 @@ impl Appender {
         self.journal.append(record.seq, journal::encode(&record))?;
         crash_point!("append:sent");
         self.seq = record.seq;
+        self.claimed = true;
         self.appended_since_roll = true;
         Ok(Some(record))
     }

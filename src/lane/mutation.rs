@@ -50,6 +50,10 @@ pub enum Mutation {
     OutboxKept,
     /// A lane goes on after an append was lost.
     LostAppendIgnored,
+    /// An owner may commit before the journal has accepted a record of its own.
+    NoClaim,
+    /// The ids of a lane are fenced in any order.
+    FenceInAnyOrder,
     /// Only the journal's id is fenced.
     FenceJournalOnly,
     /// Only the ids of the checkpoints are fenced.

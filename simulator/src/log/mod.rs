@@ -87,9 +87,9 @@ impl Log for SimLog {
         _: Duration,
     ) -> Result<LaneWriter, LogError> {
         let mut epochs = [0; 3];
-        // In parallel in production: in any order.
         let mut order = [0, 1, 2];
-        self.host.sim.world().rng.shuffle(&mut order);
+        let from = usize::from(!mutated(Mutation::FenceInAnyOrder));
+        self.host.sim.world().rng.shuffle(&mut order[from..]);
         let ids = ["journal", "a", "b"]
             .map(|role| Arc::<str>::from(format!("{}-{}-{role}", names.app, names.partition)));
         for at in order {

@@ -66,17 +66,17 @@ impl Log for KafkaLog {
             Transaction::open(&c, &id, wait)
         };
         let journal_id = id("journal");
+        let c = self.config.transactional_producer(&journal_id, JOURNAL_TRANSACTION_TIMEOUT);
+        let journal = open_fenced(&c, JournalContext::new(&journal_id, acks), &journal_id, wait)?;
         // In parallel: over an open transaction each takes 0.5 or 1 s (a hard-coded 500 ms retry in librdkafka).
-        let (journal, a, b) = thread::scope(|s| {
+        let (a, b) = thread::scope(|s| {
             let a = s.spawn(|| checkpoint("a"));
             let b = s.spawn(|| checkpoint("b"));
-            let c = self.config.transactional_producer(&journal_id, JOURNAL_TRANSACTION_TIMEOUT);
-            let journal = open_fenced(&c, JournalContext::new(&journal_id, acks), &journal_id, wait);
-            (journal, a.join(), b.join())
+            (a.join(), b.join())
         });
         let panicked = |_| LogError::Unavailable("a thread that opened the lane panicked".into());
         let checkpoints = KafkaCheckpoints::new(a.map_err(panicked)??, b.map_err(panicked)??);
-        let journal = KafkaJournal::begin(journal?, journal_id, Arc::clone(&names.journal), names.partition)?;
+        let journal = KafkaJournal::begin(journal, journal_id, Arc::clone(&names.journal), names.partition)?;
         Ok(LaneWriter { journal: Box::new(journal), checkpoints: Box::new(checkpoints) })
     }
 
