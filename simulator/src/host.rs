@@ -73,10 +73,10 @@ impl Host for SimHost {
         let host = self.clone();
         Ok(Box::new(move || {
             host.sim.world().touch(host.process);
-            host.wait(LONG, &mut |_| ended.load(Ordering::SeqCst));
+            while host.is_alive() && !host.wait(LONG, &mut |_| ended.load(Ordering::SeqCst)) {}
         }))
     }
 }
 
-/// Longer than any simulation.
-const LONG: Duration = Duration::from_secs(1_000_000);
+/// Whoever waits for a thread looks again after so long.
+const LONG: Duration = Duration::from_secs(60);
