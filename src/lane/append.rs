@@ -86,13 +86,20 @@ impl Appender {
     /// Appends the facts that wait, if there is room in flight, and returns them: the caller applies them now.
     /// `next_command` fixes their place between the commands.
     ///
-    /// The first record of an owner may be empty: it claims the lane. Of two take-overs at the same time each may have
+    /// A record may be empty. If it is `waited_for`, it fixes the place of the commands so far: a step that one of them
+    /// asked for may start then. And the first record of an owner claims the lane. Of two take-overs at the same time each may have
     /// fenced the other on another id; the journal's is fenced first, so only the one whose claim is accepted has all
     /// of them. Every checkpoint rests on a record of its owner's, so no other owner can commit.
-    pub(super) fn append(&mut self, next_command: i64, at: Millis) -> Result<Option<JournalRecord>, LaneEnd> {
+    pub(super) fn append(
+        &mut self,
+        next_command: i64,
+        at: Millis,
+        waited_for: bool,
+    ) -> Result<Option<JournalRecord>, LaneEnd> {
         self.roll_if_due()?;
         let in_flight = self.seq.saturating_sub(self.acks.now().seq);
-        if (self.waiting.is_empty() && self.claimed) || in_flight >= IN_FLIGHT_MAX || self.wants_to_roll() {
+        let wanted = waited_for || !self.waiting.is_empty() || !self.claimed;
+        if !wanted || in_flight >= IN_FLIGHT_MAX || self.wants_to_roll() {
             return Ok(None);
         }
         let facts = self.take();

@@ -265,11 +265,14 @@ impl Lane {
     fn append(&mut self, now: Millis) -> Result<(), LaneEnd> {
         let parts = &mut self.parts;
         let at = now.max(parts.engine.machine.now());
-        while let Some(record) = parts.appender.append(parts.engine.next_command, at)? {
+        loop {
+            let waited_for = parts.engine.agenda.waits_for_next(parts.appender.seq());
+            let Some(record) = parts.appender.append(parts.engine.next_command, at, waited_for)? else {
+                return Ok(());
+            };
             let live = Live { seq: record.seq, now };
             parts.engine.apply_facts(record, Some(live))?;
         }
-        Ok(())
     }
 
     /// Whether there is anything that only the log's input holds.
