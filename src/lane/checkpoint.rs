@@ -3,6 +3,7 @@
 
 use super::acks::Acks;
 use super::fault::crash_point;
+use super::mutation::{Mutation, mutated};
 use super::{Event, Host, Join, LaneConfig, letters};
 use crate::codec::group::Group;
 use crate::codec::{headers, key, row};
@@ -109,12 +110,17 @@ impl Writer {
         let (acks, host) = (&*self.acks, &*self.host);
         let mut gate = || {
             crash_point!("checkpoint:produced");
+            if mutated(Mutation::CommitBeforeAck) {
+                return Ok(());
+            }
             acks.wait_for(host, needs_seq, GATE_TIMEOUT)
         };
+        let mut unclear = !mutated(Mutation::UnclearIsAborted);
         loop {
             match self.checkpoints.commit(records, &mut gate) {
                 Err(LogError::RefusedRecord { index, topic_wide, text })
                     if letters::replace_refused(&self.config, records, index, topic_wide, &text) => {}
+                Err(_) if !std::mem::replace(&mut unclear, true) => {}
                 done => return done,
             }
         }
@@ -165,6 +171,9 @@ pub(super) fn records(
         all.push(changelog(key.clone(), value.clone(), place(index)));
     }
     all.extend(outgoing);
+    if mutated(Mutation::NoPositionRecord) {
+        return all;
+    }
     let value = row::encode(&Row::Position(position.clone()));
     all.push(changelog(last, Some(value), place(state.len())));
     all

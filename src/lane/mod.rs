@@ -21,6 +21,7 @@ mod engine;
 mod fault;
 mod host;
 mod letters;
+mod mutation;
 mod overlay;
 mod perform;
 mod replay;
@@ -32,6 +33,8 @@ mod takeover;
 mod turnstile;
 
 pub use host::{Host, Join};
+#[cfg(feature = "mutations")]
+pub use mutation::{Mutation, mutate, mutated};
 pub use run::Lane;
 pub use takeover::{Takeover, take_over};
 pub use turnstile::Turnstile;

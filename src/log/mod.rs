@@ -132,8 +132,12 @@ pub struct LaneNames {
 
 /// Opens writers and readers.
 pub trait Log: Send + Sync + 'static {
-    /// Fences every earlier owner of the lane: `init_transactions` on all three ids, in parallel. When it returns, no
-    /// transaction of an earlier owner is open and none of its writes can be accepted. Blocks (up to `wait`).
+    /// Fences every earlier owner of the lane: `init_transactions` on the journal's id, and then on both ids of the
+    /// checkpoints. When it returns, no transaction of an earlier owner is open and none of its writes can be accepted.
+    /// Blocks (up to `wait` for each).
+    ///
+    /// The order matters: of two take-overs at the same time, the one whose appends are accepted afterwards fenced the
+    /// journal last, and so the checkpoints as well. In any other order each could end up with one of the ids.
     fn open_lane(
         &self,
         names: &LaneNames,
