@@ -26,12 +26,13 @@ pub struct Done {
     pub leaf: u64,
 }
 
-/// What a job saw, written to the out topic when it began and when it ended.
+/// What a workflow saw, written to the out topic: a job when it began and when it ended, and what
+/// [`crate::campaign::workflows`] do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
-    /// began or ended.
+    /// Which of those it is: `began`, `ended`, ….
     pub stage: String,
-    /// The job's number.
+    /// The number of the job, transfer, account or alarm.
     pub n: u64,
     /// What its first step drew.
     pub token: u64,
@@ -43,6 +44,15 @@ pub struct Seen {
     pub go: u64,
     /// Result of the child.
     pub leaf: u64,
+    /// Account of a posting.
+    #[serde(default)]
+    pub account: u64,
+    /// Money.
+    #[serde(default)]
+    pub amount: i64,
+    /// Whether it went as it should.
+    #[serde(default)]
+    pub paid: bool,
 }
 
 impl Seen {

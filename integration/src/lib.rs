@@ -5,6 +5,7 @@
 //! shares no code with the engine, so a mistake in the engine's client cannot hide itself here.
 
 pub mod app;
+pub mod campaign;
 pub mod jobs;
 pub mod kit;
 pub mod process;

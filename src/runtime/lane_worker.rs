@@ -102,6 +102,8 @@ impl Control {
 }
 
 fn life(shared: &Shared, partition: i32, control: &Control) {
+    let turn = shared.turn(partition);
+    let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
     let mut backoff = FIRST_BACKOFF;
     while !control.stopped() {
         match once(shared, partition, control, &mut backoff) {

@@ -41,6 +41,8 @@ pub(super) struct Shared {
     pub(super) bindings: Vec<Arc<Binding>>,
     pub(super) tokio: tokio::runtime::Handle,
     pub(super) turnstile: Arc<Turnstile>,
+    /// One per lane that was ever here. See [`Shared::turn`].
+    turns: Mutex<HashMap<i32, Arc<Mutex<()>>>>,
     membership: RwLock<Option<Membership>>,
 }
 
@@ -54,6 +56,12 @@ impl Shared {
             Some(membership) => ask(membership),
             None => Err(LogError::Unavailable(format!("group {} is not joined", self.app))),
         }
+    }
+
+    /// What the thread of a lane holds for as long as it lives. A lane that was given up before its thread had ended may
+    /// come back within that time, and its store can be open only once.
+    pub(super) fn turn(&self, partition: i32) -> Arc<Mutex<()>> {
+        lock(&self.turns).entry(partition).or_default().clone()
     }
 
     pub(super) fn committed_by_group(&self, topic: &str, partition: i32) -> Result<Option<i64>, LogError> {
@@ -159,6 +167,7 @@ impl Process {
             bindings: parts.bindings,
             tokio,
             turnstile: Arc::new(Turnstile::new(CHECKPOINTS_AT_ONCE)),
+            turns: Mutex::default(),
             membership: RwLock::new(None),
         });
         Self::join(shared, config)

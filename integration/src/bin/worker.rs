@@ -6,20 +6,25 @@
 
 use rand::Rng;
 use sakia::{App, Config, Ctx, Error, Result, Retry, Topic};
+use sakia_integration::campaign::effects::Effects;
+use sakia_integration::campaign::workflows::{self, Deps};
 use sakia_integration::jobs::{Done, GO, JOB, LEAF, POST, Seen, out_topic};
 use std::time::Duration;
 
 /// One of so many attempts of the flaky step fails.
 const FLAKY: u32 = 3;
-
-struct Deps {
-    out: &'static str,
-}
+/// Makes the process end when its standard input does.
+const LEASH: &str = "WORKER_LEASH";
 
 async fn job(ctx: Ctx<Deps>, n: u64) -> Result<Done> {
     let out = out_topic(ctx.app().out);
     // Not derived from anything: if the step's result were not recorded once and for all, it would differ.
-    let token: u64 = ctx.run("token", async || Ok(rand::rng().random())).await?;
+    let token: u64 = ctx
+        .run("token", async || {
+            ctx.app().effects.tell(&ctx.idempotency_key(), n).await?;
+            Ok(rand::rng().random())
+        })
+        .await?;
     ctx.send(out, &ctx.id(), Seen { n, token, ..Seen::stage("began") });
     let before = ctx.now();
     let asked_ms = 20 + n % 200;
@@ -28,6 +33,7 @@ async fn job(ctx: Ctx<Deps>, n: u64) -> Result<Done> {
     let (go, leaf) = sakia::join!(ctx.recv(GO), ctx.call(LEAF, format!("leaf-{n}"), n));
     let (go, leaf) = (go?, leaf?);
     ctx.run("flaky", async || {
+        ctx.app().effects.tell(&ctx.idempotency_key(), token).await?;
         tokio::time::sleep(Duration::from_millis(2)).await;
         if rand::rng().random_ratio(1, FLAKY) { Err(Error::msg("try again")) } else { Ok(()) }
     })
@@ -35,6 +41,12 @@ async fn job(ctx: Ctx<Deps>, n: u64) -> Result<Done> {
     .await?;
     ctx.send(out, &ctx.id(), Seen { n, token, asked_ms, slept_ms, go, leaf, ..Seen::stage("ended") });
     Ok(Done { token, leaf })
+}
+
+/// A worker whose parent was killed must not live on: its standard input closes then.
+fn end_with_the_parent() {
+    let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    std::process::exit(1);
 }
 
 async fn leaf(ctx: Ctx<Deps>, n: u64) -> Result<u64> {
@@ -54,10 +66,14 @@ async fn main() -> anyhow::Result<()> {
     let _points = fail::FailScenario::setup();
     let name = std::env::var("WORKER_APP")?;
     let out = Box::leak(std::env::var("WORKER_OUT")?.into_boxed_str());
-    let mut app = App::new(&name, Deps { out });
+    let mut app = App::new(&name, Deps { out, effects: Effects::from_env() });
     app.workflow(JOB, job);
     app.workflow(LEAF, leaf);
     app.workflow(POST, post);
+    workflows::register(&mut app);
+    if std::env::var_os(LEASH).is_some() {
+        std::thread::spawn(end_with_the_parent);
+    }
     let config = Config::from_env().map_err(|e| anyhow::anyhow!("{e}"))?;
     app.serve(config).await.map_err(|e| anyhow::anyhow!("{e}"))
 }

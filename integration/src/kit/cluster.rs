@@ -73,6 +73,21 @@ impl Cluster {
         Ok(observer.fetch_watermarks(topic, partition, REQUEST_TIMEOUT)?.1)
     }
 
+    /// One past the last record that a committed reader finds; what follows are control records. None is read but those
+    /// near the end.
+    pub fn read_last(&self, topic: &str, partition: i32) -> Result<i64> {
+        let (begin, end) = self.watermarks(topic, partition)?;
+        let mut back = 64;
+        loop {
+            let from = (end - back).max(begin);
+            let last = self.read_from(topic, partition, from)?.records.last().map(|r| r.offset + 1);
+            if last.is_some() || from == begin {
+                return Ok(last.unwrap_or(begin));
+            }
+            back *= 8;
+        }
+    }
+
     /// The first offset of the partition and the one after its last record.
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64)> {
         Ok(self.observer()?.fetch_watermarks(topic, partition, REQUEST_TIMEOUT)?)

@@ -99,19 +99,16 @@ impl Cluster {
     /// A committed reader is told the end at the last stable offset, also while a transaction is open.
     pub fn read(&self, topic: &str, partitions: &[i32], isolation: Isolation) -> Result<Reading> {
         let consumer = self.reader(topic, partitions, isolation)?;
-        let mut reading = Reading::default();
-        let mut ended = HashSet::new();
-        let began = Instant::now();
-        while ended.len() < partitions.len() {
-            ensure!(began.elapsed() < READ_DEADLINE, "{topic}: the end of {partitions:?} was not told");
-            match consumer.poll(Duration::from_millis(100)) {
-                None => {}
-                Some(Err(KafkaError::PartitionEOF(partition))) => drop(ended.insert(partition)),
-                Some(Err(error)) => return Err(error.into()),
-                Some(Ok(message)) => reading.records.push(Record::of(&message)),
-            }
-        }
-        Ok(reading)
+        read_to_end(&consumer, topic, partitions)
+    }
+
+    /// As [`Cluster::read`], committed, of one partition from an offset on.
+    pub fn read_from(&self, topic: &str, partition: i32, from: i64) -> Result<Reading> {
+        let consumer = self.reader(topic, &[], Isolation::Committed)?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(from))?;
+        consumer.assign(&list)?;
+        read_to_end(&consumer, topic, &[partition])
     }
 
     /// A consumer at the beginning of the partitions, outside any group.
@@ -132,4 +129,20 @@ impl Cluster {
         consumer.assign(&list)?;
         Ok(consumer)
     }
+}
+
+fn read_to_end(consumer: &BaseConsumer, topic: &str, partitions: &[i32]) -> Result<Reading> {
+    let mut reading = Reading::default();
+    let mut ended = HashSet::new();
+    let began = Instant::now();
+    while ended.len() < partitions.len() {
+        ensure!(began.elapsed() < READ_DEADLINE, "{topic}: the end of {partitions:?} was not told");
+        match consumer.poll(Duration::from_millis(100)) {
+            None => {}
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(ended.insert(partition)),
+            Some(Err(error)) => return Err(error.into()),
+            Some(Ok(message)) => reading.records.push(Record::of(&message)),
+        }
+    }
+    Ok(reading)
 }

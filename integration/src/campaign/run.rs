@@ -1,0 +1,185 @@
+//! One run from the first process to the verdict.
+
+use super::audit::Audit;
+use super::faults::Faults;
+use super::ledger::{Ledger, Wrong};
+use super::options::Options;
+use super::scenarios::{self, Scenario};
+use super::stage::Stage;
+use super::verdict::Verdict;
+use super::worker::{PANICKED, PARKED, STOPPED};
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// After healing, everything ends within this.
+const RECOVERY: Duration = Duration::from_secs(120);
+const AUDIT_EVERY: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(20);
+/// Group offsets are committed once a second and when a worker ends; markers of the last transactions take a moment.
+const LOOSE_ENDS: Duration = Duration::from_secs(30);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs a campaign and says what came of it.
+pub fn run(options: &Options, seed: u64) -> Result<Verdict> {
+    let folder = folder(options, seed)?;
+    println!("campaign: seed {seed}, {} min, log in {}", options.minutes, folder.display());
+    let chosen = choose(options)?;
+    let mut stage = Stage::set(options, &folder, seed)?;
+    let (readers, load, done) = (stage.audits()?, stage.load.clone(), AtomicBool::new(false));
+    let began = Instant::now();
+    let (mut skipped, mut audited) = (Vec::new(), 0);
+    let outcome = std::thread::scope(|scope| -> Result<()> {
+        let loader = scope.spawn(|| load.run(seed.wrapping_add(1)));
+        let audits: Vec<_> = readers.iter().map(|reader| scope.spawn(|| follow(reader, &done))).collect();
+        let played = play(&mut stage, &chosen, &mut skipped);
+        load.end();
+        let ended = played.and_then(|()| loader_ended(loader)).and_then(|()| settle(&mut stage));
+        done.store(true, Ordering::SeqCst);
+        for audit in audits {
+            audited += audit.join().map_err(|_| anyhow::anyhow!("a reader panicked"))??;
+        }
+        ended
+    });
+    if let Err(error) = &outcome {
+        stage.faults.note(&format!("the run was cut short: {error:#}"));
+        eprintln!("campaign: cut short: {error:#}");
+    }
+    accuse_by_logs(&stage);
+    let verdict = Verdict::of(&stage, seed, began.elapsed(), audited, &chosen, &skipped, outcome.err());
+    std::fs::write(folder.join("figures.md"), verdict.markdown())?;
+    Ok(verdict)
+}
+
+/// What the workers themselves say is wrong.
+fn accuse_by_logs(stage: &Stage) {
+    let paths = stage.faults.paths();
+    let marks = [(STOPPED, Wrong::Torn), (PARKED, Wrong::Stuck), (PANICKED, Wrong::Stuck)];
+    for (mark, wrong) in marks {
+        if let Some(times) = paths.get(mark) {
+            lock(&stage.ledger).accuse(wrong, &format!("the workers' logs say {times} times: {mark}"));
+        }
+    }
+}
+
+fn folder(options: &Options, seed: u64) -> Result<PathBuf> {
+    let folder = match &options.folder {
+        Some(folder) => folder.clone(),
+        None => {
+            let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+            let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+            cache
+                .or_else(home)
+                .context("neither XDG_CACHE_HOME nor HOME is set: use --folder")?
+                .join("sakia/campaign")
+        }
+    };
+    let folder = folder.join(format!("seed-{seed}"));
+    // What an earlier run of this seed left.
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(folder)
+}
+
+fn choose(options: &Options) -> Result<Vec<&'static Scenario>> {
+    if options.scenario.is_empty() {
+        return Ok(scenarios::ALL.to_vec());
+    }
+    let find = |name: &String| scenarios::ALL.iter().find(|s| s.name == name).copied();
+    options.scenario.iter().map(|n| find(n).with_context(|| format!("no scenario {n}: see --list"))).collect()
+}
+
+fn loader_ended(loader: std::thread::ScopedJoinHandle<'_, Result<()>>) -> Result<()> {
+    match loader.join() {
+        Ok(result) => result.context("the load"),
+        Err(_) => bail!("the load panicked"),
+    }
+}
+
+fn follow(reader: &Audit, done: &AtomicBool) -> Result<u64> {
+    let (mut audited, mut last) = (0, Instant::now());
+    while !done.load(Ordering::SeqCst) {
+        reader.follow(POLL);
+        if last.elapsed() > AUDIT_EVERY {
+            audited += reader.audit()?;
+            last = Instant::now();
+        }
+    }
+    // What came while the last checks were made: nothing may.
+    for _ in 0..50 {
+        reader.follow(POLL);
+    }
+    Ok(audited + reader.audit()?)
+}
+
+/// Plays decks of scenarios until the time is over; a run of chosen scenarios plays each at least once.
+fn play(stage: &mut Stage, chosen: &[&'static Scenario], skipped: &mut Vec<String>) -> Result<()> {
+    let began = Instant::now();
+    let length = Duration::from_secs_f64(stage.options.minutes * 60.0);
+    let mut playable = Vec::new();
+    for scenario in chosen {
+        match (scenario.missing)(stage) {
+            None => playable.push(*scenario),
+            Some(why) => skipped.push(format!("{}: {why}", scenario.name)),
+        }
+    }
+    if playable.is_empty() {
+        bail!("no scenario can be played: {}", skipped.join("; "));
+    }
+    // The first lanes are taken over and the first jobs end before the first fault.
+    let first = |stage: &mut Stage| lock(&stage.ledger).workflows() > 0;
+    if !stage.pass_until(RECOVERY, first)? {
+        bail!("no workflow ended within {RECOVERY:?}");
+    }
+    loop {
+        for scenario in scenarios::deck(stage, &playable) {
+            if began.elapsed() >= length {
+                return Ok(());
+            }
+            progress(&stage.faults, &lock(&stage.ledger), scenario.name);
+            (scenario.play)(stage).with_context(|| scenario.name)?;
+        }
+    }
+}
+
+fn progress(faults: &Faults, ledger: &Ledger, next: &str) {
+    let made: u64 = faults.counts().values().sum();
+    let (ended, open) = (ledger.workflows(), ledger.open());
+    println!("{:8.1} s  {ended} workflows ended, {open} open, {made} faults; {next}", faults.at_s());
+}
+
+/// Heals, waits until everything has ended, ends the workers, and looks for what is left.
+fn settle(stage: &mut Stage) -> Result<()> {
+    stage.heal()?;
+    stage.load.settle()?;
+    let ended = stage.pass_until(RECOVERY, |stage| lock(&stage.ledger).open() == 0)?;
+    if !ended {
+        let mut ledger = lock(&stage.ledger);
+        let open = ledger.list_open(10);
+        let what = format!(
+            "{} things have not ended {RECOVERY:?} after healing: {}",
+            ledger.open(),
+            open.join("; ")
+        );
+        ledger.accuse(Wrong::Stuck, &what);
+    }
+    lock(&stage.ledger).check_bank();
+    stage.stop_workers()?;
+    let mut ends = Vec::new();
+    let began = Instant::now();
+    while began.elapsed() < LOOSE_ENDS {
+        ends = stage.loose_ends()?;
+        if ends.is_empty() {
+            return Ok(());
+        }
+    }
+    for end in ends {
+        lock(&stage.ledger).accuse(Wrong::Stuck, &end);
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! What came of a run: exit code, figures for people, and the same as Markdown for docs/reliability.md.
+
+use super::ledger::{EVERY_WRONG, Wrong};
+use super::scenarios::Scenario;
+use super::stage::Stage;
+use hdrhistogram::Histogram;
+use std::fmt::Write as _;
+use std::process::{Command, ExitCode};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// What came of a run.
+pub struct Verdict {
+    wrong: bool,
+    inconclusive: Vec<String>,
+    figures: Vec<(String, String)>,
+}
+
+impl Verdict {
+    /// Counts everything together.
+    pub(super) fn of(
+        stage: &Stage,
+        seed: u64,
+        length: Duration,
+        audited: u64,
+        chosen: &[&Scenario],
+        skipped: &[String],
+        cut_short: Option<anyhow::Error>,
+    ) -> Self {
+        let ledger = stage.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let (counts, paths) = (stage.faults.counts(), stage.faults.paths());
+        let wrong = !ledger.is_clean();
+        let mut inconclusive: Vec<String> = skipped.to_vec();
+        inconclusive.extend(cut_short.map(|error| format!("cut short: {error:#}")));
+        let kinds = chosen.iter().flat_map(|s| s.kinds).filter(|kind| !counts.contains_key(**kind));
+        inconclusive.extend(kinds.map(|kind| format!("it never happened: {kind}")));
+        if !paths.contains_key("take-over") {
+            inconclusive.push("no take-over was seen".into());
+        }
+        let mut figures = Vec::new();
+        let mut add = |what: &str, value: String| figures.push((what.to_string(), value));
+        add("broker", stage.brokers.version());
+        add("seed, commit, length", format!("{seed}, {}, {:.1} min", commit(), length.as_secs_f64() / 60.0));
+        add("workflows ended", ledger.workflows().to_string());
+        add("steps called; again under the same key", format!("{}; {}", ledger.calls, ledger.repeated_calls));
+        add("records read during the run and again after", audited.to_string());
+        let traffic = &stage.traffic;
+        let (commits, aborts) =
+            (traffic.commits.load(Ordering::Relaxed), traffic.aborts.load(Ordering::Relaxed));
+        if !stage.links.iter().all(Vec::is_empty) {
+            add("transactions asked to commit; to abort", format!("{commits}; {aborts}"));
+        }
+        let faults: u64 = counts.values().sum();
+        add("faults; kinds", format!("{faults}; {}", counts.len()));
+        for (kind, count) in &counts {
+            add(&format!("– {kind}"), count.to_string());
+        }
+        for (path, count) in &paths {
+            add(&format!("seen: {path}"), count.to_string());
+        }
+        for (kind, times) in stage.faults.recoveries_ms() {
+            add(&format!("recovery, {kind}"), spread(&times));
+        }
+        if !ledger.lateness_ms.is_empty() {
+            add("alarms late, outages included", spread(&ledger.lateness_ms));
+        }
+        let wrongs: Vec<String> =
+            EVERY_WRONG.iter().map(|w| format!("{} = {}", name(*w), ledger.count(*w))).collect();
+        add("**wrong**", format!("**{}**", wrongs.join(", ")));
+        Verdict { wrong, inconclusive, figures }
+    }
+
+    /// 0 clean, 1 wrong, 2 inconclusive.
+    pub fn exit_code(&self) -> ExitCode {
+        match (self.wrong, self.inconclusive.is_empty()) {
+            (true, _) => ExitCode::from(1),
+            (false, false) => ExitCode::from(2),
+            (false, true) => ExitCode::SUCCESS,
+        }
+    }
+
+    fn word(&self) -> String {
+        match (self.wrong, self.inconclusive.is_empty()) {
+            (true, _) => "WRONG".into(),
+            (false, false) => format!("inconclusive: {}", self.inconclusive.join("; ")),
+            (false, true) => "clean".into(),
+        }
+    }
+
+    /// The figures, one a line.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for (what, value) in &self.figures {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "  {:<60} {}", what.replace('*', ""), value.replace('*', ""));
+        }
+        format!("{text}campaign: {}", self.word())
+    }
+
+    /// The figures as a table.
+    pub fn markdown(&self) -> String {
+        let rows: String =
+            self.figures.iter().map(|(what, value)| format!("| {what} | {value} |\n")).collect();
+        format!("| what | result |\n|---|---|\n{rows}| verdict | {} |\n", self.word())
+    }
+}
+
+fn name(wrong: Wrong) -> &'static str {
+    match wrong {
+        Wrong::Lost => "lost",
+        Wrong::Duplicate => "duplicate",
+        Wrong::Changed => "changed",
+        Wrong::Effect => "effects changed",
+        Wrong::Early => "timers early",
+        Wrong::Torn => "torn",
+        Wrong::Stuck => "stuck",
+    }
+}
+
+fn spread(times: &Histogram<u64>) -> String {
+    let at = |q| Duration::from_millis(times.value_at_quantile(q)).as_secs_f64();
+    let max = Duration::from_millis(times.max()).as_secs_f64();
+    format!("p50 {:.2} s, p99 {:.2} s, max {max:.2} s ({} times)", at(0.5), at(0.99), times.len())
+}
+
+/// The commit that was built, as far as the working copy can tell.
+fn commit() -> String {
+    let output = Command::new("git")
+        .args(["describe", "--always", "--dirty"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output();
+    let said = output
+        .ok()
+        .filter(|o| o.status.success())
+        .map(|o| String::from_utf8_lossy(&o.stdout).trim().to_string());
+    said.unwrap_or_else(|| "unknown".into())
+}
