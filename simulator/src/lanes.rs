@@ -37,6 +37,7 @@ pub(crate) fn lane_config(sim: &Sim, partition: i32) -> LaneConfig {
         commit_interval: profile.commit_interval,
         journal_roll: profile.journal_roll,
         min_compaction_lag: profile.compaction_lag,
+        keep_deletes: profile.keep_deletes,
         cache_bytes: profile.cache_bytes,
         fence_timeout: Duration::from_secs(10),
     }

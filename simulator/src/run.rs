@@ -160,11 +160,11 @@ impl Run {
             return false;
         }
         self.models.iter().zip(0..).all(|(model, lane)| {
-            let durable = world.seen.lane(lane).journal.last().map_or(0, |r| r.seq);
+            let durable = world.seen.lane(lane).last_facts();
             let place = (sakia::lane::Topics::of(crate::lanes::APP).commands, lane);
             let decided = world.broker.range(&place, Isolation::Committed)
                 == world.broker.range(&place, Isolation::Uncommitted);
-            decided && !model.is_behind(&world.broker) && model.seq() == durable && model.open().is_empty()
+            decided && !model.is_behind(&world.broker) && model.seq() >= durable && model.open().is_empty()
         })
     }
 

@@ -199,6 +199,11 @@ impl LaneSeen {
         Ok(())
     }
 
+    /// The last journal record with facts: an owner that only claims its lane need not write a checkpoint.
+    pub(crate) fn last_facts(&self) -> u64 {
+        self.journal.iter().rev().find(|r| !r.facts.is_empty()).map_or(0, |r| r.seq)
+    }
+
     fn advance(&mut self, lane: i32, rows: &[(i64, Bytes, Option<Bytes>)]) -> Result<Position, String> {
         for (offset, key, value) in rows {
             match value {

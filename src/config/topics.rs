@@ -99,6 +99,8 @@ pub struct TopicLayout {
     pub reply_partitions: i32,
     /// Checkpoints younger than this are still complete in the changelog.
     pub min_compaction_lag_ms: u64,
+    /// So long the changelog keeps the mark of a deletion, at least.
+    pub keep_deletes_ms: u64,
 }
 
 /// Why the topics cannot be used.
@@ -230,7 +232,12 @@ pub fn check(admin: &Admin, app: &str) -> Result<TopicLayout, TopicsError> {
     // The commands topic says how many lanes there are; without it, one finding per topic says that it is missing.
     let lanes = admin.partitions(&format!("{app}.commands"))?.unwrap_or(1);
     let mut all = Vec::new();
-    let mut layout = TopicLayout { partitions: lanes, reply_partitions: lanes, min_compaction_lag_ms: 0 };
+    let mut layout = TopicLayout {
+        partitions: lanes,
+        reply_partitions: lanes,
+        min_compaction_lag_ms: 0,
+        keep_deletes_ms: 0,
+    };
     for spec in plan(app, lanes) {
         let state = state(admin, &spec.name)?;
         all.extend(findings(&spec, state.as_ref()));
@@ -239,8 +246,9 @@ pub fn check(admin: &Admin, app: &str) -> Result<TopicLayout, TopicsError> {
             layout.reply_partitions = state.partitions;
         }
         if spec.name.ends_with(".changelog") {
-            let lag = setting(&state, "min.compaction.lag.ms").and_then(|v| v.parse().ok());
-            layout.min_compaction_lag_ms = lag.unwrap_or(0);
+            let ms = |key| setting(&state, key).and_then(|v| v.parse().ok()).unwrap_or(0);
+            layout.min_compaction_lag_ms = ms("min.compaction.lag.ms");
+            layout.keep_deletes_ms = ms("delete.retention.ms");
         }
     }
     if all.is_empty() { Ok(layout) } else { Err(TopicsError::Findings(all)) }

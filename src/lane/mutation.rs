@@ -3,6 +3,10 @@
 
 /// One mistake in the protocol of a lane or of its log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "mutations"),
+    expect(unreachable_pub, reason = "public with the feature, for the simulator")
+)]
 pub enum Mutation {
     /// The changelog is read to an end that was asked before the fence.
     EndBeforeFence,
@@ -28,6 +32,8 @@ pub enum Mutation {
     CommitBeforeAck,
     /// A restore does not look whether checkpoints are whole.
     TornIsWhole,
+    /// A store is brought up to date however old it is.
+    StaleStoreKept,
     /// Facts that the state already holds are applied again.
     FactsTwice,
     /// The journal is trimmed to its end, not to the position.
@@ -58,6 +64,46 @@ pub enum Mutation {
     FenceJournalOnly,
     /// Only the ids of the checkpoints are fenced.
     FenceCheckpointsOnly,
+}
+
+#[cfg(feature = "mutations")]
+impl Mutation {
+    /// All of them.
+    pub const ALL: &[Mutation] = &[
+        Mutation::EndBeforeFence,
+        Mutation::StepBeforeAck,
+        Mutation::StepBeforeOrder,
+        Mutation::StoreBeforeCommit,
+        Mutation::SameEpoch,
+        Mutation::NoPositionRecord,
+        Mutation::UnclearIsAborted,
+        Mutation::NextCommandLost,
+        Mutation::NextCommandLate,
+        Mutation::CountRecords,
+        Mutation::CommitBeforeAck,
+        Mutation::TornIsWhole,
+        Mutation::StaleStoreKept,
+        Mutation::FactsTwice,
+        Mutation::TrimToEnd,
+        Mutation::TimerEarly,
+        Mutation::JournalCommitted,
+        Mutation::ChangelogUncommitted,
+        Mutation::OffsetWithoutRows,
+        Mutation::AttemptsForgotten,
+        Mutation::TimersForgotten,
+        Mutation::CommandTwice,
+        Mutation::OutboxKept,
+        Mutation::LostAppendIgnored,
+        Mutation::NoClaim,
+        Mutation::FenceInAnyOrder,
+        Mutation::FenceJournalOnly,
+        Mutation::FenceCheckpointsOnly,
+    ];
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Mutation> {
+        Self::ALL.iter().copied().find(|mutation| format!("{mutation:?}") == name)
+    }
 }
 
 #[cfg(feature = "mutations")]

@@ -18,6 +18,8 @@ pub(crate) enum Content {
 pub(crate) struct Entry {
     pub(crate) time_ms: u64,
     pub(crate) txn: Option<TxnNumber>,
+    /// For a tombstone or a marker that a compaction has seen: when it may go (KIP-534).
+    horizon_ms: Option<u64>,
     pub(crate) content: Content,
 }
 
@@ -44,7 +46,7 @@ impl Partition {
             value: record.value.clone(),
             headers: record.headers.clone(),
         };
-        self.entries.insert(offset, Entry { time_ms, txn, content });
+        self.entries.insert(offset, Entry { time_ms, txn, horizon_ms: None, content });
         self.end += 1;
         offset
     }
@@ -52,7 +54,8 @@ impl Partition {
     /// Ends a transaction here. The marker takes an offset of its own.
     pub(crate) fn mark(&mut self, time_ms: u64, txn: TxnNumber) {
         self.open.remove(&txn);
-        self.entries.insert(self.end, Entry { time_ms, txn: Some(txn), content: Content::Marker });
+        self.entries
+            .insert(self.end, Entry { time_ms, txn: Some(txn), horizon_ms: None, content: Content::Marker });
         self.end += 1;
     }
 
@@ -103,7 +106,8 @@ impl Partition {
     }
 
     /// Keeps the last record of each key among those that may be cleaned: below the last stable offset and older than
-    /// the lag. Aborted records go; tombstones and markers go when they are older than `keep_deletes_ms`. Offsets stay.
+    /// the lag. Aborted records go; tombstones and markers go `keep_deletes_ms` after the first compaction that saw
+    /// them. Offsets stay.
     /// Says how many entries went.
     pub(crate) fn compact(&mut self, now_ms: u64, lag_ms: u64, keep_deletes_ms: u64, fates: &Fates) -> usize {
         let stable = self.stable();
@@ -118,16 +122,19 @@ impl Partition {
         }
         let before = self.entries.len();
         self.entries.retain(|offset, entry| {
-            let old = entry.time_ms + lag_ms + keep_deletes_ms <= now_ms;
-            *offset >= until
-                || match &entry.content {
-                    Content::Marker => !old,
-                    Content::Data { .. } if aborted(entry) => false,
-                    Content::Data { key: Some(key), value, .. } => {
-                        last.get(key) == Some(offset) && (value.is_some() || !old)
-                    }
-                    Content::Data { key: None, .. } => true,
+            if *offset >= until {
+                return true;
+            }
+            let old = entry.horizon_ms.is_some_and(|horizon| horizon <= now_ms);
+            entry.horizon_ms.get_or_insert(now_ms + keep_deletes_ms);
+            match &entry.content {
+                Content::Marker => !old,
+                Content::Data { .. } if aborted(entry) => false,
+                Content::Data { key: Some(key), value, .. } => {
+                    last.get(key) == Some(offset) && (value.is_some() || !old)
                 }
+                Content::Data { key: None, .. } => true,
+            }
         });
         before - self.entries.len()
     }
@@ -196,7 +203,9 @@ mod tests {
         }
         assert_eq!(p.compact(100, 20, 1_000, &fates), 2);
         assert_eq!(offsets(&p, Isolation::Committed, &fates), [2, 3, 4], "the young one removes nothing yet");
-        p.compact(100, 20, 10, &fates);
-        assert_eq!(offsets(&p, Isolation::Committed, &fates), [2, 4], "the tombstone is gone");
+        p.compact(1_099, 20, 1_000, &fates);
+        assert_eq!(offsets(&p, Isolation::Committed, &fates), [3, 4], "the tombstone is kept so long");
+        p.compact(1_100, 20, 1_000, &fates);
+        assert_eq!(offsets(&p, Isolation::Committed, &fates), [4], "and then it goes");
     }
 }
