@@ -29,7 +29,7 @@ pub(super) struct Appender {
     /// Sequence of the last record that was appended.
     seq: u64,
     waiting: Vec<Fact>,
-    /// Whether this owner has appended anything: see [`Appender::append`].
+    /// Whether this owner has appended anything.
     claimed: bool,
     roll_after: Duration,
     /// When the open transaction began.
@@ -78,6 +78,12 @@ impl Appender {
         self.waiting.len()
     }
 
+    /// Whether this owner has appended anything, so that its checkpoints rest on a record of its own: see
+    /// [`append`](Self::append).
+    pub(super) fn is_claimed(&self) -> bool {
+        self.claimed
+    }
+
     /// Whether everything appended is durable.
     pub(super) fn is_drained(&self) -> bool {
         self.acks.now().seq >= self.seq
@@ -87,7 +93,7 @@ impl Appender {
     /// `next_command` fixes their place between the commands.
     ///
     /// A record may be empty. If it is `waited_for`, it fixes the place of the commands so far: a step that one of them
-    /// asked for may start then. And the first record of an owner claims the lane. Of two take-overs at the same time each may have
+    /// asked for may start then, or it claims the lane for this owner. Of two take-overs at the same time each may have
     /// fenced the other on another id; the journal's is fenced first, so only the one whose claim is accepted has all
     /// of them. Every checkpoint rests on a record of its owner's, so no other owner can commit.
     pub(super) fn append(
@@ -98,7 +104,7 @@ impl Appender {
     ) -> Result<Option<JournalRecord>, LaneEnd> {
         self.roll_if_due()?;
         let in_flight = self.seq.saturating_sub(self.acks.now().seq);
-        let wanted = waited_for || !self.waiting.is_empty() || !self.claimed;
+        let wanted = waited_for || !self.waiting.is_empty();
         if !wanted || in_flight >= IN_FLIGHT_MAX || self.wants_to_roll() {
             return Ok(None);
         }

@@ -263,10 +263,13 @@ impl Lane {
 
     /// Appends the facts that wait, and applies them in the place that the journal record fixes.
     fn append(&mut self, now: Millis) -> Result<(), LaneEnd> {
+        // Not before there is something to commit: a take-over alone writes nothing.
+        let mut claims = !self.parts.appender.is_claimed() && self.is_unsaved();
         let parts = &mut self.parts;
         let at = now.max(parts.engine.machine.now());
         loop {
-            let waited_for = parts.engine.agenda.waits_for_next(parts.appender.seq());
+            let waited_for =
+                std::mem::take(&mut claims) || parts.engine.agenda.waits_for_next(parts.appender.seq());
             let Some(record) = parts.appender.append(parts.engine.next_command, at, waited_for)? else {
                 return Ok(());
             };
@@ -289,7 +292,11 @@ impl Lane {
         let engine = &self.parts.engine;
         let urgent = engine.outbox.len() > 0 || engine.overlay.dirty() >= DIRTY_MAX || self.stopping;
         let due = self.since_checkpoint() >= engine.config.commit_interval;
-        if self.pending.is_some() || !self.is_unsaved() || !(urgent || due) {
+        if self.pending.is_some()
+            || !self.is_unsaved()
+            || !(urgent || due)
+            || !self.parts.appender.is_claimed()
+        {
             return Ok(());
         }
         match &self.turn {
