@@ -11,6 +11,10 @@ const DAY_MS: u64 = 24 * HOUR_MS;
 /// Largest record that every topic of ours must take: what our producers may send.
 const RECORD_MAX_BYTES: u64 = 2 * 1024 * 1024;
 
+const TIME_KEY: &str = "message.timestamp.type";
+/// The time of an input is the broker's: a client whose clock is wrong must not move anybody's timers.
+const BROKER_TIME: &str = "LogAppendTime";
+
 /// How a topic should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicSpec {
@@ -41,6 +45,8 @@ enum Demand {
     /// Records leave only by DeleteRecords.
     NoRetention(&'static str),
     AtLeast(&'static str, u64),
+    /// The time of a record is the broker's.
+    BrokerTime,
 }
 
 /// Kinds of findings. Each has a page in `docs/errors/`; codes are never reused.
@@ -56,6 +62,8 @@ pub enum FindingCode {
     Retention,
     /// SAKIA-T05: the topic refuses records that the app may write.
     RecordSize,
+    /// SAKIA-T06: the time of a record is whatever its producer says.
+    RecordTime,
 }
 
 impl FindingCode {
@@ -67,6 +75,7 @@ impl FindingCode {
             FindingCode::CleanupPolicy => "SAKIA-T03",
             FindingCode::Retention => "SAKIA-T04",
             FindingCode::RecordSize => "SAKIA-T05",
+            FindingCode::RecordTime => "SAKIA-T06",
         }
     }
 }
@@ -135,8 +144,11 @@ pub fn plan(app: &str, partitions: i32) -> Vec<TopicSpec> {
         Demand::NoRetention("retention.bytes"),
         Demand::AtLeast("max.message.bytes", RECORD_MAX_BYTES),
     ]);
+    let mut commands = spec(app, "commands", partitions, "delete", kept(days(7)));
+    commands.settings.push((TIME_KEY, BROKER_TIME.to_string()));
+    commands.demands.push(Demand::BrokerTime);
     let mut all = vec![
-        spec(app, "commands", partitions, "delete", kept(days(7))),
+        commands,
         journal,
         changelog,
         spec(app, "replies", partitions, "delete", kept(Some(HOUR_MS))),
@@ -199,6 +211,10 @@ pub fn findings(spec: &TopicSpec, actual: Option<&TopicState>) -> Vec<Finding> {
             }
             Demand::NoRetention(key) => {
                 (key, FindingCode::Retention, setting(actual, key) == Some("-1"), "-1".to_string())
+            }
+            Demand::BrokerTime => {
+                let is = setting(actual, TIME_KEY);
+                (TIME_KEY, FindingCode::RecordTime, is == Some(BROKER_TIME), BROKER_TIME.to_string())
             }
             Demand::AtLeast(key, least) => {
                 let is = setting(actual, key).and_then(|v| v.parse::<u64>().ok());
@@ -336,6 +352,7 @@ mod tests {
             ("journal", "retention.ms", "604800000", FindingCode::Retention),
             ("journal", "retention.bytes", "1000", FindingCode::Retention),
             ("journal", "max.message.bytes", "1048588", FindingCode::RecordSize),
+            ("commands", "message.timestamp.type", "CreateTime", FindingCode::RecordTime),
         ] {
             let spec = topic(part);
             let mut state = as_planned(&spec);
