@@ -230,9 +230,8 @@ fn a_new_owner_fences_the_old_one() {
             let e = old.journal.append(100, Bytes::from_static(b"zombie")).unwrap_err();
             assert!(matches!(e, LogError::Lost(_)), "{e}");
             println!("old owner: {e}");
-            let e = old
-                .checkpoints
-                .commit(vec![record(&names.changelog, Some(1), "k", "zombie")], &mut open_gate);
+            let e =
+                old.checkpoints.commit(&[record(&names.changelog, Some(1), "k", "zombie")], &mut open_gate);
             assert!(matches!(e, Err(LogError::Lost(_))), "{e:?}");
             println!("old owner: {}", e.unwrap_err());
             assert!(rx.try_recv().is_err(), "only the first loss is reported");
@@ -259,35 +258,40 @@ fn checkpoints_are_atomic_and_gated() {
     let mut w = log.open_lane(&names, a, WAIT).unwrap();
     let t = &names.changelog;
     let batch = |n: i32| vec![record(t, Some(0), "other", "o"), record(t, Some(1), "k", &format!("{n}"))];
-    assert_eq!(w.checkpoints.commit(batch(1), &mut open_gate).unwrap(), 0);
+    assert_eq!(w.checkpoints.commit(&batch(1), &mut open_gate).unwrap(), 0);
     // The marker of the first may come before or after it: another id writes the second.
-    assert!(w.checkpoints.commit(batch(2), &mut open_gate).unwrap() >= 1);
-    let e = w.checkpoints.commit(batch(3), &mut || Err(LogError::Lost("gate".into()))).unwrap_err();
+    assert!(w.checkpoints.commit(&batch(2), &mut open_gate).unwrap() >= 1);
+    let e = w.checkpoints.commit(&batch(3), &mut || Err(LogError::Lost("gate".into()))).unwrap_err();
     assert!(e.to_string().contains("gate"), "{e}");
     let mut huge = batch(4);
     huge[1].value = Some(Bytes::from(vec![7; 3 << 20]));
-    let e = w.checkpoints.commit(huge, &mut open_gate).unwrap_err();
-    assert!(matches!(&e, LogError::Refused(s) if s.contains("partition 1")), "{e}");
+    let e = w.checkpoints.commit(&huge, &mut open_gate).unwrap_err();
+    assert!(
+        matches!(&e, LogError::RefusedRecord { index: 1, topic_wide: false, text } if text.contains("partition 1")),
+        "{e}"
+    );
     // Larger than the topic allows, but not than the producer does: the broker refuses it.
     let mut large = batch(4);
     large[1].value = Some(Bytes::from(
         (0..1_500_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<_>>(),
     ));
-    let e = w.checkpoints.commit(large, &mut open_gate).unwrap_err();
-    assert!(matches!(&e, LogError::Refused(_)), "{e}");
-    for wrong in [
-        record("no-such-topic", Some(0), "k", "v"),
-        record("no-such-topic", None, "k", "v"),
-        record(t, Some(77), "k", "v"),
+    let e = w.checkpoints.commit(&large, &mut open_gate).unwrap_err();
+    assert!(matches!(&e, LogError::RefusedRecord { index: 1, topic_wide: false, .. }), "{e}");
+    for (wrong, of_topic) in [
+        (record("no-such-topic", Some(0), "k", "v"), true),
+        (record("no-such-topic", None, "k", "v"), true),
+        (record(t, Some(77), "k", "v"), false),
     ] {
         let began = Instant::now();
-        let e =
-            w.checkpoints.commit(vec![record(t, Some(0), "k", "never"), wrong], &mut open_gate).unwrap_err();
-        assert!(matches!(&e, LogError::Refused(_)), "{e}");
+        let e = w.checkpoints.commit(&[record(t, Some(0), "k", "never"), wrong], &mut open_gate).unwrap_err();
+        assert!(
+            matches!(&e, LogError::RefusedRecord { index: 1, topic_wide, .. } if *topic_wide == of_topic),
+            "{e}"
+        );
         println!("refused after {:?}: {e}", began.elapsed());
     }
-    let last = w.checkpoints.commit(batch(5), &mut open_gate).unwrap();
-    w.checkpoints.commit(batch(6), &mut open_gate).unwrap();
+    let last = w.checkpoints.commit(&batch(5), &mut open_gate).unwrap();
+    w.checkpoints.commit(&batch(6), &mut open_gate).unwrap();
     let found = read_visible(&log, t, 4);
     assert_eq!(values(&found), ["1", "2", "5", "6"]);
     assert_eq!(found[2].offset, last);
@@ -295,7 +299,7 @@ fn checkpoints_are_atomic_and_gated() {
     assert!(found[0].timestamp_ms > 0);
     let mut tomb = batch(7);
     tomb[1].value = None;
-    w.checkpoints.commit(tomb, &mut open_gate).unwrap();
+    w.checkpoints.commit(&tomb, &mut open_gate).unwrap();
     assert_eq!(read_visible(&log, t, 5).last().unwrap().value, None);
 }
 

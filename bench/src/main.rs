@@ -31,7 +31,7 @@ const TIMELINE: Duration = Duration::from_secs(6);
 
 const RECORD_SIZE: (&str, &str) = ("max.message.bytes", "2097152");
 /// Settings of an app's commands, replies and other topics.
-pub(crate) const PLAIN: &[(&str, &str)] = &[RECORD_SIZE];
+pub(crate) const PLAIN: &[(&str, &str)] = &[("message.timestamp.type", "LogAppendTime"), RECORD_SIZE];
 /// Settings of an app's journal.
 pub(crate) const JOURNAL: &[(&str, &str)] = &[("retention.ms", "-1"), ("retention.bytes", "-1"), RECORD_SIZE];
 /// Settings of an app's changelog.

@@ -4,6 +4,7 @@
 use crate::error::BrokerError;
 use crate::log::{BatchHeader, Partition, batch};
 use crate::store::{Changes, Store};
+use crate::topic_config;
 use crate::txn::Txn;
 use crate::wait::Waiter;
 use bytes::Bytes;
@@ -189,11 +190,21 @@ impl State {
         changes: &mut Changes,
     ) {
         let Some(next) = self.partition(&tp.0, tp.1).map(|p| p.meta.next) else { return };
-        let bytes: Bytes = batch::end_marker(next, producer_id, epoch, commit, now_ms());
+        let now = now_ms();
+        let bytes: Bytes = batch::end_marker(next, producer_id, epoch, commit, now);
         match BatchHeader::parse(&bytes) {
-            Ok(header) => self.append(tp, &header, &bytes, changes),
+            Ok(mut header) => {
+                header.place(next, self.append_time(&tp.0, now));
+                self.append(tp, &header, &batch::stored(&bytes, &header), changes);
+            }
             Err(error) => tracing::error!(?error, "an end marker does not parse"),
         }
+    }
+
+    /// The broker's time, if records of this topic take it instead of their producer's.
+    pub(crate) fn append_time(&self, topic: &str, now_ms: i64) -> Option<i64> {
+        let topic = self.topics.get(topic)?;
+        topic_config::stamps_append_time(&topic.meta.configs).then_some(now_ms)
     }
 
     /// Forgets everything below `offset`. A batch that holds it stays whole, as in Kafka.

@@ -32,10 +32,10 @@ const TOPIC_CONFIGS: &[(&str, &str, Kind)] = &[
     (MAX_MESSAGE_BYTES, "1048588", Kind::Number { min: 0 }), // acted on
     ("message.timestamp.after.max.ms", "3600000", Kind::Number { min: 0 }),
     ("message.timestamp.before.max.ms", MAX, Kind::Number { min: 0 }),
-    ("message.timestamp.type", "CreateTime", Kind::OneOf(&["CreateTime"])),
-    (MIN_CLEANABLE_DIRTY_RATIO, "0.5", Kind::Ratio), // acted on
-    (MIN_COMPACTION_LAG_MS, "0", Kind::Number { min: 0 }), // acted on
-    (MIN_INSYNC_REPLICAS, "1", Kind::Number { min: 1 }), // acted on
+    (MESSAGE_TIMESTAMP_TYPE, "CreateTime", Kind::OneOf(&["CreateTime", LOG_APPEND_TIME])), // acted on
+    (MIN_CLEANABLE_DIRTY_RATIO, "0.5", Kind::Ratio),                                       // acted on
+    (MIN_COMPACTION_LAG_MS, "0", Kind::Number { min: 0 }),                                 // acted on
+    (MIN_INSYNC_REPLICAS, "1", Kind::Number { min: 1 }),                                   // acted on
     ("preallocate", "false", Kind::Bool),
     (RETENTION_BYTES, "-1", Kind::Number { min: -1 }), // acted on
     (RETENTION_MS, "604800000", Kind::Number { min: -1 }), // acted on
@@ -49,6 +49,8 @@ const TOPIC_CONFIGS: &[(&str, &str, Kind)] = &[
 pub(crate) const CLEANUP_POLICY: &str = "cleanup.policy";
 pub(crate) const DELETE_RETENTION_MS: &str = "delete.retention.ms";
 pub(crate) const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
+pub(crate) const MESSAGE_TIMESTAMP_TYPE: &str = "message.timestamp.type";
+const LOG_APPEND_TIME: &str = "LogAppendTime";
 pub(crate) const MIN_CLEANABLE_DIRTY_RATIO: &str = "min.cleanable.dirty.ratio";
 pub(crate) const MIN_COMPACTION_LAG_MS: &str = "min.compaction.lag.ms";
 pub(crate) const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
@@ -106,6 +108,11 @@ pub(crate) fn is_compacted(configs: &Configs) -> bool {
 
 pub(crate) fn is_deleted(configs: &Configs) -> bool {
     has_policy(configs, "delete")
+}
+
+/// Whether records take the broker's time instead of their producer's.
+pub(crate) fn stamps_append_time(configs: &Configs) -> bool {
+    value(configs, MESSAGE_TIMESTAMP_TYPE) == LOG_APPEND_TIME
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ impl App {
             let settings = [settings, &[("max.message.bytes", MESSAGE_MAX)]].concat();
             cluster.named_topic(&format!("{name}.{part}"), partitions, &settings)
         };
-        topic("commands", &[])?;
+        topic("commands", &[("message.timestamp.type", "LogAppendTime")])?;
         topic("journal", &[("retention.ms", "-1"), ("retention.bytes", "-1")])?;
         topic("changelog", &[("cleanup.policy", "compact"), ("min.compaction.lag.ms", LAG_MS)])?;
         for part in ["replies", "dlq"] {

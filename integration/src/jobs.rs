@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 pub const JOB: Workflow<u64, Done> = Workflow::new("job");
 /// The child that every job calls, on whichever lane.
 pub const LEAF: Workflow<u64, u64> = Workflow::new("leaf");
+/// Sends a record of so many bytes to the topic of that name.
+pub const POST: Workflow<(String, usize), ()> = Workflow::new("post");
 /// The signal that every job waits for.
 pub const GO: Signal<u64> = Signal::new("go");
 

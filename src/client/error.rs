@@ -67,7 +67,7 @@ fn ending(failure: &Failure) -> String {
 impl From<LogError> for ClientError {
     fn from(error: LogError) -> Self {
         match error {
-            LogError::Refused(text) => ClientError::Refused(text),
+            LogError::Refused(text) | LogError::RefusedRecord { text, .. } => ClientError::Refused(text),
             LogError::Lost(text) | LogError::Unavailable(text) | LogError::Broken(text) => {
                 ClientError::Unavailable(text)
             }

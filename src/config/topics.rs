@@ -11,6 +11,10 @@ const DAY_MS: u64 = 24 * HOUR_MS;
 /// Largest record that every topic of ours must take: what our producers may send.
 const RECORD_MAX_BYTES: u64 = 2 * 1024 * 1024;
 
+const TIME_KEY: &str = "message.timestamp.type";
+/// The time of an input is the broker's: a client whose clock is wrong must not move anybody's timers.
+const BROKER_TIME: &str = "LogAppendTime";
+
 /// How a topic should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicSpec {
@@ -41,6 +45,8 @@ enum Demand {
     /// Records leave only by DeleteRecords.
     NoRetention(&'static str),
     AtLeast(&'static str, u64),
+    /// The time of a record is the broker's.
+    BrokerTime,
 }
 
 /// Kinds of findings. Each has a page in `docs/errors/`; codes are never reused.
@@ -56,6 +62,8 @@ pub enum FindingCode {
     Retention,
     /// SAKIA-T05: the topic refuses records that the app may write.
     RecordSize,
+    /// SAKIA-T06: the time of a record is whatever its producer says.
+    RecordTime,
 }
 
 impl FindingCode {
@@ -67,6 +75,7 @@ impl FindingCode {
             FindingCode::CleanupPolicy => "SAKIA-T03",
             FindingCode::Retention => "SAKIA-T04",
             FindingCode::RecordSize => "SAKIA-T05",
+            FindingCode::RecordTime => "SAKIA-T06",
         }
     }
 }
@@ -99,6 +108,8 @@ pub struct TopicLayout {
     pub reply_partitions: i32,
     /// Checkpoints younger than this are still complete in the changelog.
     pub min_compaction_lag_ms: u64,
+    /// So long the changelog keeps the mark of a deletion, at least.
+    pub keep_deletes_ms: u64,
 }
 
 /// Why the topics cannot be used.
@@ -133,8 +144,11 @@ pub fn plan(app: &str, partitions: i32) -> Vec<TopicSpec> {
         Demand::NoRetention("retention.bytes"),
         Demand::AtLeast("max.message.bytes", RECORD_MAX_BYTES),
     ]);
+    let mut commands = spec(app, "commands", partitions, "delete", kept(days(7)));
+    commands.settings.push((TIME_KEY, BROKER_TIME.to_string()));
+    commands.demands.push(Demand::BrokerTime);
     let mut all = vec![
-        spec(app, "commands", partitions, "delete", kept(days(7))),
+        commands,
         journal,
         changelog,
         spec(app, "replies", partitions, "delete", kept(Some(HOUR_MS))),
@@ -198,6 +212,10 @@ pub fn findings(spec: &TopicSpec, actual: Option<&TopicState>) -> Vec<Finding> {
             Demand::NoRetention(key) => {
                 (key, FindingCode::Retention, setting(actual, key) == Some("-1"), "-1".to_string())
             }
+            Demand::BrokerTime => {
+                let is = setting(actual, TIME_KEY);
+                (TIME_KEY, FindingCode::RecordTime, is == Some(BROKER_TIME), BROKER_TIME.to_string())
+            }
             Demand::AtLeast(key, least) => {
                 let is = setting(actual, key).and_then(|v| v.parse::<u64>().ok());
                 (key, FindingCode::RecordSize, is.is_none_or(|is| is >= least), least.to_string())
@@ -230,7 +248,12 @@ pub fn check(admin: &Admin, app: &str) -> Result<TopicLayout, TopicsError> {
     // The commands topic says how many lanes there are; without it, one finding per topic says that it is missing.
     let lanes = admin.partitions(&format!("{app}.commands"))?.unwrap_or(1);
     let mut all = Vec::new();
-    let mut layout = TopicLayout { partitions: lanes, reply_partitions: lanes, min_compaction_lag_ms: 0 };
+    let mut layout = TopicLayout {
+        partitions: lanes,
+        reply_partitions: lanes,
+        min_compaction_lag_ms: 0,
+        keep_deletes_ms: 0,
+    };
     for spec in plan(app, lanes) {
         let state = state(admin, &spec.name)?;
         all.extend(findings(&spec, state.as_ref()));
@@ -239,8 +262,9 @@ pub fn check(admin: &Admin, app: &str) -> Result<TopicLayout, TopicsError> {
             layout.reply_partitions = state.partitions;
         }
         if spec.name.ends_with(".changelog") {
-            let lag = setting(&state, "min.compaction.lag.ms").and_then(|v| v.parse().ok());
-            layout.min_compaction_lag_ms = lag.unwrap_or(0);
+            let ms = |key| setting(&state, key).and_then(|v| v.parse().ok()).unwrap_or(0);
+            layout.min_compaction_lag_ms = ms("min.compaction.lag.ms");
+            layout.keep_deletes_ms = ms("delete.retention.ms");
         }
     }
     if all.is_empty() { Ok(layout) } else { Err(TopicsError::Findings(all)) }
@@ -328,6 +352,7 @@ mod tests {
             ("journal", "retention.ms", "604800000", FindingCode::Retention),
             ("journal", "retention.bytes", "1000", FindingCode::Retention),
             ("journal", "max.message.bytes", "1048588", FindingCode::RecordSize),
+            ("commands", "message.timestamp.type", "CreateTime", FindingCode::RecordTime),
         ] {
             let spec = topic(part);
             let mut state = as_planned(&spec);

@@ -112,6 +112,8 @@ pub enum RejectCode {
     NoKey,
     /// SAKIA-D09: a fact of the journal fits no instance.
     Stray,
+    /// SAKIA-D10: Kafka refused a record that a workflow sent.
+    Refused,
 }
 
 impl RejectCode {
@@ -127,6 +129,7 @@ impl RejectCode {
             RejectCode::MailboxFull => "SAKIA-D07",
             RejectCode::NoKey => "SAKIA-D08",
             RejectCode::Stray => "SAKIA-D09",
+            RejectCode::Refused => "SAKIA-D10",
         }
     }
 }

@@ -36,6 +36,8 @@ impl Agenda {
     }
 
     pub(super) fn gate(&mut self, seq: u64, attempt: Attempt) {
+        // In order: whatever waits behind another attempt waits at least as long.
+        let seq = self.gated.back().map_or(seq, |(last, _)| seq.max(*last));
         self.gated.push_back((seq, attempt));
     }
 
@@ -71,6 +73,11 @@ impl Agenda {
             Some((needs, _)) if *needs <= seq => self.gated.pop_front().map(|(_, attempt)| attempt),
             _ => None,
         }
+    }
+
+    /// Whether an attempt waits for a journal record behind `seq`, the last one that was appended.
+    pub(super) fn waits_for_next(&self, seq: u64) -> bool {
+        self.gated.back().is_some_and(|(needs, _)| *needs > seq)
     }
 
     /// When something is due next.

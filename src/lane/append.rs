@@ -4,6 +4,7 @@
 
 use super::acks::Acks;
 use super::fault::crash_point;
+use super::mutation::{Mutation, mutated};
 use super::{Host, LaneConfig, LaneEnd};
 use crate::codec::journal;
 use crate::core::fact::{Fact, JournalRecord};
@@ -28,6 +29,8 @@ pub(super) struct Appender {
     /// Sequence of the last record that was appended.
     seq: u64,
     waiting: Vec<Fact>,
+    /// Whether this owner has appended anything.
+    claimed: bool,
     roll_after: Duration,
     /// When the open transaction began.
     rolled: Duration,
@@ -49,6 +52,7 @@ impl Appender {
             epoch,
             seq,
             waiting: Vec::new(),
+            claimed: mutated(Mutation::NoClaim),
             roll_after: config.journal_roll,
             rolled: host.uptime(),
             host,
@@ -74,6 +78,12 @@ impl Appender {
         self.waiting.len()
     }
 
+    /// Whether this owner has appended anything, so that its checkpoints rest on a record of its own: see
+    /// [`append`](Self::append).
+    pub(super) fn is_claimed(&self) -> bool {
+        self.claimed
+    }
+
     /// Whether everything appended is durable.
     pub(super) fn is_drained(&self) -> bool {
         self.acks.now().seq >= self.seq
@@ -81,18 +91,35 @@ impl Appender {
 
     /// Appends the facts that wait, if there is room in flight, and returns them: the caller applies them now.
     /// `next_command` fixes their place between the commands.
-    pub(super) fn append(&mut self, next_command: i64, at: Millis) -> Result<Option<JournalRecord>, LaneEnd> {
+    ///
+    /// A record may be empty. If it is `waited_for`, it fixes the place of the commands so far: a step that one of them
+    /// asked for may start then, or it claims the lane for this owner. Of two take-overs at the same time each may have
+    /// fenced the other on another id; the journal's is fenced first, so only the one whose claim is accepted has all
+    /// of them. Every checkpoint rests on a record of its owner's, so no other owner can commit.
+    pub(super) fn append(
+        &mut self,
+        next_command: i64,
+        at: Millis,
+        waited_for: bool,
+    ) -> Result<Option<JournalRecord>, LaneEnd> {
         self.roll_if_due()?;
         let in_flight = self.seq.saturating_sub(self.acks.now().seq);
-        if self.waiting.is_empty() || in_flight >= IN_FLIGHT_MAX || self.wants_to_roll() {
+        let wanted = waited_for || !self.waiting.is_empty();
+        if !wanted || in_flight >= IN_FLIGHT_MAX || self.wants_to_roll() {
             return Ok(None);
         }
         let facts = self.take();
+        let next_command = match next_command {
+            _ if mutated(Mutation::NextCommandLost) => 0,
+            next if mutated(Mutation::NextCommandLate) => (next - 1).max(0),
+            next => next,
+        };
         let record = JournalRecord { epoch: self.epoch, seq: self.seq + 1, next_command, at, facts };
         crash_point!("append:before");
         self.journal.append(record.seq, journal::encode(&record))?;
         crash_point!("append:sent");
         self.seq = record.seq;
+        self.claimed = true;
         self.appended_since_roll = true;
         Ok(Some(record))
     }

@@ -3,11 +3,12 @@
 
 use super::acks::Acks;
 use super::fault::crash_point;
-use super::{Event, Host, Join, LaneConfig};
+use super::mutation::{Mutation, mutated};
+use super::{Event, Host, Join, LaneConfig, letters};
 use crate::codec::group::Group;
 use crate::codec::{headers, key, row};
 use crate::core::state::{Key, Position, Row};
-use crate::log::{Checkpoints, NewRecord};
+use crate::log::{Checkpoints, LogError, NewRecord};
 use crate::store::Write;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::sync::Arc;
@@ -42,17 +43,17 @@ pub(super) struct Checkpointer {
 
 impl Checkpointer {
     pub(super) fn start(
+        config: LaneConfig,
         checkpoints: Box<dyn Checkpoints>,
         acks: Arc<Acks>,
         events: Sender<Event>,
         trim: Trim,
-        host: &Arc<dyn Host>,
-        name: String,
+        host: Arc<dyn Host>,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = bounded(1);
-        let theirs = host.clone();
-        let work = move || write_all(checkpoints, &acks, &queue, &events, &trim, &*theirs);
-        let thread = host.spawn(name, Box::new(work))?;
+        let name = format!("{}-{}-ckpt", config.app, config.partition);
+        let writer = Writer { config, checkpoints, acks, events, trim, host: host.clone() };
+        let thread = host.spawn(name, Box::new(move || writer.run(&queue)))?;
         Ok(Checkpointer { jobs: Some(jobs), thread: Some(thread) })
     }
 
@@ -74,31 +75,54 @@ impl Drop for Checkpointer {
     }
 }
 
-fn write_all(
-    mut checkpoints: Box<dyn Checkpoints>,
-    acks: &Acks,
-    queue: &Receiver<Job>,
-    events: &Sender<Event>,
-    trim: &Trim,
-    host: &dyn Host,
-) {
-    let mut trimmed = host.uptime();
-    while let Some(job) = next_job(queue, host) {
-        crash_point!("checkpoint:begin");
+/// What the thread works with.
+struct Writer {
+    config: LaneConfig,
+    checkpoints: Box<dyn Checkpoints>,
+    acks: Arc<Acks>,
+    events: Sender<Event>,
+    trim: Trim,
+    host: Arc<dyn Host>,
+}
+
+impl Writer {
+    fn run(mut self, queue: &Receiver<Job>) {
+        let mut trimmed = self.host.uptime();
+        while let Some(mut job) = next_job(queue, &*self.host) {
+            crash_point!("checkpoint:begin");
+            let result = self.commit(&mut job.records, job.needs_seq);
+            crash_point!("checkpoint:committed");
+            let failed = result.is_err();
+            // The lane may have ended; then nobody waits for the answer.
+            if self.events.send(Event::Checkpointed(result)).is_err() || failed {
+                return;
+            }
+            if self.host.uptime().saturating_sub(trimmed) >= TRIM_EVERY {
+                trimmed = self.host.uptime();
+                (self.trim)(&job.position);
+            }
+        }
+    }
+
+    /// Commits. A record of a user's topic that Kafka refuses becomes a dead letter, so that it holds up nobody else;
+    /// each turn of the loop turns at least one into a letter.
+    fn commit(&mut self, records: &mut [NewRecord], needs_seq: u64) -> Result<i64, LogError> {
+        let (acks, host) = (&*self.acks, &*self.host);
         let mut gate = || {
             crash_point!("checkpoint:produced");
-            acks.wait_for(host, job.needs_seq, GATE_TIMEOUT)
+            if mutated(Mutation::CommitBeforeAck) {
+                return Ok(());
+            }
+            acks.wait_for(host, needs_seq, GATE_TIMEOUT)
         };
-        let result = checkpoints.commit(job.records, &mut gate);
-        crash_point!("checkpoint:committed");
-        let failed = result.is_err();
-        // The lane may have ended; then nobody waits for the answer.
-        if events.send(Event::Checkpointed(result)).is_err() || failed {
-            return;
-        }
-        if host.uptime().saturating_sub(trimmed) >= TRIM_EVERY {
-            trimmed = host.uptime();
-            trim(&job.position);
+        let mut unclear = !mutated(Mutation::UnclearIsAborted);
+        loop {
+            match self.checkpoints.commit(records, &mut gate) {
+                Err(LogError::RefusedRecord { index, topic_wide, text })
+                    if letters::replace_refused(&self.config, records, index, topic_wide, &text) => {}
+                Err(_) if !std::mem::replace(&mut unclear, true) => {}
+                done => return done,
+            }
         }
     }
 }
@@ -147,6 +171,9 @@ pub(super) fn records(
         all.push(changelog(key.clone(), value.clone(), place(index)));
     }
     all.extend(outgoing);
+    if mutated(Mutation::NoPositionRecord) {
+        return all;
+    }
     let value = row::encode(&Row::Position(position.clone()));
     all.push(changelog(last, Some(value), place(state.len())));
     all

@@ -1,6 +1,7 @@
 //! State, core and code of a lane: applies inputs in order, live and in replay alike.
 
 use super::agenda::Agenda;
+use super::mutation::{Mutation, mutated};
 use super::overlay::Overlay;
 use super::perform::{Live, Outbox, Performer};
 use super::{LaneConfig, LaneEnd, describe};
@@ -29,7 +30,7 @@ pub(super) struct Engine {
 impl Engine {
     /// Applies a record of the commands topic. One that was applied before is stepped over.
     pub(super) fn apply_record(&mut self, record: &Record, live: Option<Live>) -> Result<(), LaneEnd> {
-        if record.offset < self.next_command {
+        if record.offset < self.next_command && !mutated(Mutation::CommandTwice) {
             return Ok(());
         }
         let at = Millis::try_from(record.timestamp_ms).unwrap_or(0);

@@ -50,3 +50,40 @@ pub(super) fn of_stray(config: &LaneConfig, text: &str) -> NewRecord {
         headers: all.map(|(name, value)| (name.to_string(), Bytes::from(value))).to_vec(),
     }
 }
+
+/// Turns a record that Kafka refused into its dead letter, and every other one for its topic if they would be refused as
+/// well. `false` for a record of the app's own topics, which are not to be replaced.
+pub(super) fn replace_refused(
+    config: &LaneConfig,
+    records: &mut [NewRecord],
+    index: usize,
+    topic_wide: bool,
+    text: &str,
+) -> bool {
+    let Some(topic) = records.get(index).map(|r| r.topic.clone()) else { return false };
+    let own = &config.topics;
+    if [&own.commands, &own.journal, &own.changelog, &own.replies, &own.dlq].contains(&&topic) {
+        return false;
+    }
+    let code = RejectCode::Refused.code();
+    let mut replaced = 0;
+    for (at, record) in records.iter_mut().enumerate() {
+        if at == index || (topic_wide && record.topic == topic) {
+            let more =
+                [(headers::ORIGIN_TOPIC, &*topic), (headers::ERROR_CODE, code), (headers::ERROR, text)];
+            let more = more.map(|(name, value)| (name.to_string(), Bytes::from(value.to_string())));
+            record.headers.extend(more);
+            record.topic = own.dlq.clone();
+            record.partition = None;
+            replaced += 1;
+        }
+    }
+    tracing::error!(
+        app = %config.app,
+        lane = config.partition,
+        code,
+        "{replaced} records that workflows sent to {topic} went to {} instead: {text}",
+        own.dlq
+    );
+    true
+}

@@ -22,8 +22,10 @@ mod engine;
 mod fault;
 mod host;
 mod letters;
+mod mutation;
 mod overlay;
 mod perform;
+mod progress;
 mod replay;
 mod restore;
 #[cfg(test)]
@@ -33,6 +35,8 @@ mod takeover;
 mod turnstile;
 
 pub use host::{Host, Join};
+#[cfg(feature = "mutations")]
+pub use mutation::{Mutation, mutate, mutated};
 pub use run::Lane;
 pub use takeover::{Takeover, take_over};
 pub use turnstile::Turnstile;
@@ -96,6 +100,8 @@ pub struct LaneConfig {
     pub journal_roll: Duration,
     /// `min.compaction.lag.ms` of the changelog: checkpoints younger than this must be complete in a restore.
     pub min_compaction_lag: Duration,
+    /// `delete.retention.ms` of the changelog: a store that is older may have missed deletions.
+    pub keep_deletes: Duration,
     /// Bound on the instances kept in memory, in bytes.
     pub cache_bytes: usize,
     /// How long a take-over may wait for the log.

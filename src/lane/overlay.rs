@@ -1,6 +1,7 @@
 //! The state of a lane as of the inputs applied: what is not yet committed, over what is being committed, over the
 //! store. The store never sees a write whose transaction has not committed.
 
+use super::mutation::{Mutation, mutated};
 use crate::codec::{key, row};
 use crate::core::state::{Key, Row};
 use crate::core::tables::Tables;
@@ -54,8 +55,16 @@ impl Overlay {
     /// The checkpoint is committed: its writes go to the store, with the offset of the changelog behind it.
     pub(super) fn committed(&mut self, next_changelog_offset: i64) -> Result<(), StoreError> {
         match self.frozen.take() {
+            Some(_) if mutated(Mutation::OffsetWithoutRows) => self.store.apply(&[], next_changelog_offset),
             Some(frozen) => self.store.apply(&frozen.writes, next_changelog_offset),
             None => Ok(()),
+        }
+    }
+
+    /// The mistake [`Mutation::StoreBeforeCommit`].
+    pub(super) fn write_early(&mut self) {
+        if let (Some(frozen), Ok(next)) = (&self.frozen, self.store.next_changelog_offset()) {
+            drop(self.store.apply(&frozen.writes, next));
         }
     }
 

@@ -1,6 +1,7 @@
 //! Performs what the core decided: outgoing things gather for the checkpoint, attempts wait for the journal.
 
 use super::agenda::{Agenda, Attempt};
+use super::mutation::{Mutation, mutated};
 use super::{LaneConfig, letters};
 use crate::codec::command::{self, CommandRecord};
 use crate::codec::reply::{self, Answer};
@@ -24,6 +25,9 @@ impl Outbox {
 
     pub(super) fn take(&mut self) -> Vec<NewRecord> {
         self.bytes = 0;
+        if mutated(Mutation::OutboxKept) {
+            return self.records.clone();
+        }
         std::mem::take(&mut self.records)
     }
 
@@ -65,13 +69,16 @@ impl Performer<'_> {
 
     fn one(&mut self, action: Action) {
         match action {
-            Action::RunStep { key, run, op, attempt, not_before } => {
+            Action::RunStep { key, run, op, attempt, not_before, first } => {
                 let Some(live) = self.live else { return };
                 let attempt = Attempt { key, run, op, attempt };
                 if not_before > live.now {
                     self.agenda.retry_at(not_before, attempt);
                 } else {
-                    self.agenda.gate(live.seq, attempt);
+                    // A command's place among the facts is fixed by the next journal record, not by the last one: an
+                    // owner that follows may see a timer come due before it applies the command.
+                    let ordered = first || self.record.is_none() || mutated(Mutation::StepBeforeOrder);
+                    self.agenda.gate(if ordered { live.seq } else { live.seq + 1 }, attempt);
                 }
             }
             Action::ArmTimer { due, key, run, op } if self.live.is_some() => {

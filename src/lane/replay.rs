@@ -1,10 +1,11 @@
 //! Replay: what the journal holds behind the position is applied again, each record after the commands that it names.
 
 use super::engine::Engine;
+use super::mutation::{Mutation, mutated};
 use super::{Host, LaneConfig, LaneEnd};
 use crate::codec::journal;
 use crate::core::state::Position;
-use crate::log::{Isolation, Log, LogReader, Record};
+use crate::log::{Isolation, Log, LogError, LogReader, Record};
 use std::time::Duration;
 
 /// How long the log may stay silent before the take-over gives up.
@@ -13,6 +14,8 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// Where the journal ends.
 pub(super) struct JournalEnd {
+    /// Offset of the first command that no checkpoint covers.
+    pub(super) first_command: i64,
     pub(super) epoch: u64,
     pub(super) seq: u64,
     pub(super) offset: i64,
@@ -27,28 +30,46 @@ pub(super) fn replay(
 ) -> Result<JournalEnd, LaneEnd> {
     let config = engine.config.clone();
     let from = position.cloned().unwrap_or_default();
-    let range = log.offsets(&config.topics.journal, config.partition, Isolation::Uncommitted)?;
+    let isolation =
+        if mutated(Mutation::JournalCommitted) { Isolation::Committed } else { Isolation::Uncommitted };
+    let range = log.offsets(&config.topics.journal, config.partition, isolation)?;
     if range.start > from.journal_offset {
         return Err(deleted(&config, &config.topics.journal, range.start, from.journal_offset));
     }
-    engine.next_command = first_command(log, &config, position)?;
-    let mut end = JournalEnd { epoch: from.epoch, seq: from.journal_seq, offset: from.journal_offset };
+    let first_command = first_command(log, &config, position)?;
+    engine.next_command = first_command;
+    let mut end =
+        JournalEnd { first_command, epoch: from.epoch, seq: from.journal_seq, offset: from.journal_offset };
     if from.journal_offset >= range.end {
         return Ok(end);
     }
     let mut commands = Commands { reader: None, next: None };
-    let mut reader =
-        log.read(&config.topics.journal, config.partition, from.journal_offset, Isolation::Uncommitted)?;
+    let mut reader = log.read(&config.topics.journal, config.partition, from.journal_offset, isolation)?;
     let mut heard = host.uptime();
     while reader.position()? < range.end {
-        let Some(record) = reader.next(POLL)? else {
+        let record = match reader.next(POLL) {
+            // Only an owner trims the journal, behind its checkpoints: a later one has fenced this one. If it was
+            // somebody else, the next take-over says so.
+            Err(LogError::Broken(why)) if begins_later(&config, log, range.start)? => {
+                return Err(LaneEnd::Lost(why));
+            }
+            record => record?,
+        };
+        let Some(record) = record else {
             silent(&config, &config.topics.journal, host, heard)?;
             continue;
         };
+        // Of a later owner, which has fenced this one.
+        if record.offset >= range.end {
+            break;
+        }
         heard = host.uptime();
         let value = record.value.as_deref().unwrap_or_default();
         let found = journal::decode(value).map_err(|e| broken(&config, record.offset, &e.to_string()))?;
         if found.seq <= from.journal_seq {
+            if mutated(Mutation::FactsTwice) {
+                engine.apply_facts(found, None)?;
+            }
             continue;
         }
         if found.seq != end.seq + 1 || found.epoch < end.epoch {
@@ -58,11 +79,16 @@ pub(super) fn replay(
             );
             return Err(broken(&config, record.offset, &why));
         }
-        end = JournalEnd { epoch: found.epoch, seq: found.seq, offset: record.offset };
+        end = JournalEnd { first_command, epoch: found.epoch, seq: found.seq, offset: record.offset };
         commands.apply_up_to(engine, log, host, found.next_command)?;
         engine.apply_facts(found, None)?;
     }
     Ok(end)
+}
+
+fn begins_later(config: &LaneConfig, log: &dyn Log, start: i64) -> Result<bool, LaneEnd> {
+    let range = log.offsets(&config.topics.journal, config.partition, Isolation::Uncommitted)?;
+    Ok(range.start > start)
 }
 
 /// The offset of the first command to apply. Never coerced: a lost offset stops the lane.

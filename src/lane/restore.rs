@@ -1,20 +1,23 @@
 //! Restore: brings a store up to its changelog. Refuses a checkpoint that is torn (rule B).
 
 use super::fault::crash_point;
+use super::mutation::{Mutation, mutated};
+use super::progress::Progress;
 use super::{Host, LaneConfig, LaneEnd};
 use crate::codec::group::Group;
 use crate::codec::{headers, key, row};
 use crate::core::ids::Millis;
 use crate::core::state::{Key, Position, Row};
-use crate::log::{Isolation, Log, Record};
+use crate::log::{Isolation, Log, OffsetRange, Record};
 use crate::store::{Store, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Bytes that one batch of the restore puts into the store.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// How long the log may stay silent before the restore gives up.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
-const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+/// Behind the last record of a checkpoint there is always the marker of its transaction.
+const MARKER: i64 = 1;
 
 /// Reads the changelog from where the store is to its end, which is asked behind the fence. Returns the position.
 pub(super) fn restore(
@@ -23,9 +26,34 @@ pub(super) fn restore(
     store: &mut dyn Store,
     host: &dyn Host,
 ) -> Result<Option<Position>, LaneEnd> {
+    let ends = || log.offsets(&config.topics.changelog, config.partition, isolation());
+    let range = ends()?;
+    let written = position(store)?.map_or(0, |p| p.now);
+    let from = begin(config, store, host, range, written)?;
+    if from < range.end {
+        match read(config, log, store, host, (from, range)) {
+            // Behind the fence only a later owner writes: then compaction may work on what this one still reads.
+            Err(LaneEnd::Broken(why)) if ends()?.end > range.end => return Err(LaneEnd::Lost(why)),
+            done => done?,
+        }
+    }
+    position(store)
+}
+
+fn isolation() -> Isolation {
+    if mutated(Mutation::ChangelogUncommitted) { Isolation::Uncommitted } else { Isolation::Committed }
+}
+
+/// The offset from which the store has to be brought up to date. One that cannot be, is emptied.
+fn begin(
+    config: &LaneConfig,
+    store: &mut dyn Store,
+    host: &dyn Host,
+    range: OffsetRange,
+    written: Millis,
+) -> Result<i64, LaneEnd> {
     let topic = &config.topics.changelog;
-    let range = log.offsets(topic, config.partition, Isolation::Committed)?;
-    let mut from = store.next_changelog_offset()?;
+    let from = store.next_changelog_offset()?;
     if from > range.end {
         return Err(LaneEnd::Broken(format!(
             "SAKIA-L01: the store of lane {} holds the changelog {topic} up to offset {from}, but it ends at {}: the \
@@ -33,36 +61,60 @@ pub(super) fn restore(
             config.partition, range.end
         )));
     }
-    if from > 0 && from < range.start {
-        tracing::warn!("{topic} begins at {} now, the store ends at {from}: it is rebuilt", range.start);
-        store.wipe()?;
-        from = 0;
-    }
-    let mut run = Run::new(config, store, host.now(), from)?;
-    if from < range.end {
-        let mut reader = log.read(topic, config.partition, from.max(range.start), Isolation::Committed)?;
-        let mut progress = Progress::new(config, from.max(range.start), range.end);
-        let mut heard = host.uptime();
-        while reader.position()? < range.end {
-            match reader.next(Duration::from_millis(100))? {
-                Some(record) => {
-                    heard = host.uptime();
-                    progress.at(record.offset);
-                    run.take(record)?;
-                }
-                None if host.uptime().saturating_sub(heard) > SILENCE_MAX => {
-                    return Err(LaneEnd::Lost(format!(
-                        "the changelog {topic} partition {} gave nothing for {SILENCE_MAX:?}, short of its end {}",
-                        config.partition, range.end
-                    )));
-                }
-                None => {}
+    let why = if from > 0 && from < range.start {
+        format!("{topic} begins at {} now, the store ends at {from}", range.start)
+    } else if from > 0 && range.end > from + MARKER && is_outdated(config, written, host) {
+        "it is so old that it may have missed deletions".to_string()
+    } else {
+        return Ok(from);
+    };
+    tracing::warn!(lane = config.partition, "the store is rebuilt: {why}");
+    store.wipe()?;
+    Ok(0)
+}
+
+/// Whether deletions behind a store that was written then may be gone from the changelog without a trace. Half of the
+/// time that they are kept is left for clocks that differ.
+fn is_outdated(config: &LaneConfig, written: Millis, host: &dyn Host) -> bool {
+    let kept = u64::try_from(config.keep_deletes.as_millis()).unwrap_or(u64::MAX);
+    written.saturating_add(kept / 2) < host.now() && !mutated(Mutation::StaleStoreKept)
+}
+
+fn read(
+    config: &LaneConfig,
+    log: &dyn Log,
+    store: &mut dyn Store,
+    host: &dyn Host,
+    (from, range): (i64, OffsetRange),
+) -> Result<(), LaneEnd> {
+    let topic = &config.topics.changelog;
+    let start = from.max(range.start);
+    let mut run = Run::new(config, store, host, from)?;
+    let mut reader = log.read(topic, config.partition, start, isolation())?;
+    let mut progress = Progress::new(config, start, range.end);
+    let mut count = start;
+    let mut heard = host.uptime();
+    while (if mutated(Mutation::CountRecords) { count } else { reader.position()? }) < range.end {
+        match reader.next(Duration::from_millis(100))? {
+            // Of a later owner, which has fenced this one: its checkpoint may be cut here.
+            Some(record) if record.offset >= range.end => break,
+            Some(record) => {
+                heard = host.uptime();
+                progress.at(record.offset);
+                count += 1;
+                run.take(record)?;
             }
+            None if host.uptime().saturating_sub(heard) > SILENCE_MAX => {
+                return Err(LaneEnd::Lost(format!(
+                    "the changelog {topic} partition {} gave nothing for {SILENCE_MAX:?}, short of its end {}",
+                    config.partition, range.end
+                )));
+            }
+            None => {}
         }
-        progress.done();
-        run.finish()?;
     }
-    position(store)
+    progress.done();
+    run.finish()
 }
 
 /// The position that a store holds.
@@ -78,14 +130,13 @@ pub(super) fn position(store: &dyn Store) -> Result<Option<Position>, LaneEnd> {
 struct Run<'a> {
     config: &'a LaneConfig,
     store: &'a mut dyn Store,
-    /// Records younger than this must form complete checkpoints: compaction has not touched them.
-    strict_from: Millis,
-    /// The last record seen, and its offset.
-    last: Option<(Group, i64)>,
-    /// Whether that one was too young to have been compacted.
-    last_strict: bool,
-    /// Number of the store's last checkpoint, if nothing behind it can have been compacted.
-    complete: Option<u64>,
+    host: &'a dyn Host,
+    /// The last record seen, its offset and its time.
+    last: Option<(Group, i64, Millis)>,
+    /// The store's last checkpoint and its time.
+    stored: Option<(u64, Millis)>,
+    /// Deletions since then must still be on the changelog: the time of the store, or of now if it is empty.
+    since: Millis,
     batch: Vec<Write>,
     bytes: usize,
 }
@@ -94,25 +145,20 @@ impl<'a> Run<'a> {
     fn new(
         config: &'a LaneConfig,
         store: &'a mut dyn Store,
-        now: Millis,
+        host: &'a dyn Host,
         from: i64,
     ) -> Result<Self, LaneEnd> {
-        let lag = u64::try_from(config.min_compaction_lag.as_millis()).unwrap_or(u64::MAX);
+        let stored = if from > 0 { position(store)?.map(|p| (p.checkpoint, p.now)) } else { None };
+        let since = stored.map_or(host.now(), |(_, written)| written);
+        Ok(Run { config, store, host, last: None, stored, since, batch: Vec::new(), bytes: 0 })
+    }
+
+    /// Whether nothing since then can have been compacted away: such records form complete checkpoints. By the time of
+    /// now, as compaction goes on during a restore; half of the lag is left for clocks that differ.
+    fn is_strict(&self, time: Millis) -> bool {
+        let lag = u64::try_from(self.config.min_compaction_lag.as_millis()).unwrap_or(u64::MAX);
         // Without a lag compaction may have touched anything.
-        let strict_from = if lag == 0 { u64::MAX } else { now.saturating_sub(lag) };
-        // Behind a store that is younger than the lag nothing can have been compacted away.
-        let stored = if from > 0 { position(store)?.filter(|p| p.now >= strict_from) } else { None };
-        let complete = stored.map(|p| p.checkpoint);
-        Ok(Run {
-            config,
-            store,
-            strict_from,
-            last: None,
-            last_strict: false,
-            complete,
-            batch: Vec::new(),
-            bytes: 0,
-        })
+        lag > 0 && time >= self.host.now().saturating_sub(lag / 2)
     }
 
     fn take(&mut self, record: Record) -> Result<(), LaneEnd> {
@@ -121,8 +167,10 @@ impl<'a> Run<'a> {
             Some(Err(error)) => return Err(self.broken(record.offset, &error.to_string())),
             None => return Err(self.broken(record.offset, "a record that no lane wrote")),
         };
-        let strict = u64::try_from(record.timestamp_ms).is_ok_and(|t| t >= self.strict_from);
-        if let Err(why) = self.check(group, strict) {
+        let time = Millis::try_from(record.timestamp_ms).unwrap_or(0);
+        if let Err(why) = self.check(group, time)
+            && !mutated(Mutation::TornIsWhole)
+        {
             return Err(self.broken(record.offset, &why));
         }
         let Some(key) = record.key else {
@@ -133,23 +181,27 @@ impl<'a> Run<'a> {
         }
         self.bytes += key.len() + record.value.as_ref().map_or(0, bytes::Bytes::len);
         self.batch.push((key, record.value));
-        self.last = Some((group, record.offset));
-        self.last_strict = strict;
+        self.last = Some((group, record.offset, time));
         // Only whole checkpoints where they can be told: then a store that was interrupted resumes between two.
-        if self.bytes >= BATCH_BYTES && (group.is_last() || !strict) {
+        if self.bytes >= BATCH_BYTES && (group.is_last() || !self.is_strict(time)) {
             self.flush(record.offset + 1)?;
         }
         Ok(())
     }
 
     /// Compares a record with the one before it.
-    fn check(&self, group: Group, strict: bool) -> Result<(), String> {
-        let Some((last, _)) = self.last else {
-            return match self.complete {
-                Some(number) if strict && (group.index, group.checkpoint) != (0, number + 1) => Err(format!(
-                    "checkpoint {} record {} follows checkpoint {number}",
-                    group.checkpoint, group.index
-                )),
+    fn check(&self, group: Group, time: Millis) -> Result<(), String> {
+        let Some((last, _, last_time)) = self.last else {
+            return match self.stored {
+                Some((number, stored))
+                    if (group.index, group.checkpoint) != (0, number + 1)
+                        && self.is_strict(stored.min(time)) =>
+                {
+                    Err(format!(
+                        "checkpoint {} record {} follows checkpoint {number}",
+                        group.checkpoint, group.index
+                    ))
+                }
                 _ => Ok(()),
             };
         };
@@ -159,12 +211,9 @@ impl<'a> Run<'a> {
                 group.checkpoint, group.epoch, last.checkpoint, last.epoch
             ));
         }
-        // The record before may be the last that compaction reached; from then on there is no gap.
-        if !strict || !self.last_strict {
-            return Ok(());
-        }
         let next = if last.is_last() { (last.checkpoint + 1, 0) } else { (last.checkpoint, last.index + 1) };
-        if (group.checkpoint, group.index) != next {
+        // The record before may be the last that compaction reached; from then on there is no gap.
+        if (group.checkpoint, group.index) != next && self.is_strict(time.min(last_time)) {
             return Err(format!(
                 "checkpoint {} record {} of {} follows checkpoint {} record {} of {}",
                 group.checkpoint, group.index, group.count, last.checkpoint, last.index, last.count
@@ -174,6 +223,10 @@ impl<'a> Run<'a> {
     }
 
     fn flush(&mut self, next_offset: i64) -> Result<(), LaneEnd> {
+        if is_outdated(self.config, self.since, self.host) {
+            self.store.wipe()?;
+            return Err(LaneEnd::Lost("the restore took longer than deletions are kept".into()));
+        }
         crash_point!("restore:before-batch");
         self.store.apply(&self.batch, next_offset)?;
         crash_point!("restore:after-batch");
@@ -184,8 +237,8 @@ impl<'a> Run<'a> {
 
     /// The offset is that of a live store: behind the last record, not behind the marker that follows it.
     fn finish(mut self) -> Result<(), LaneEnd> {
-        let Some((last, offset)) = self.last else { return Ok(()) };
-        if !last.is_last() {
+        let Some((last, offset, _)) = self.last else { return Ok(()) };
+        if !last.is_last() && !mutated(Mutation::TornIsWhole) {
             return Err(self.broken(offset, "the last checkpoint has no position: it is torn"));
         }
         self.flush(offset + 1)
@@ -197,47 +250,5 @@ impl<'a> Run<'a> {
              run on torn state",
             self.config.topics.changelog, self.config.partition
         ))
-    }
-}
-
-/// Says how far a restore is.
-struct Progress<'a> {
-    config: &'a LaneConfig,
-    start: i64,
-    end: i64,
-    records: u64,
-    began: Instant,
-    said: Instant,
-}
-
-impl<'a> Progress<'a> {
-    fn new(config: &'a LaneConfig, start: i64, end: i64) -> Self {
-        Progress { config, start, end, records: 0, began: Instant::now(), said: Instant::now() }
-    }
-
-    fn at(&mut self, offset: i64) {
-        self.records += 1;
-        if self.said.elapsed() >= PROGRESS_EVERY {
-            self.said = Instant::now();
-            let done = (offset - self.start) as f64 / (self.end - self.start).max(1) as f64;
-            let seconds = self.began.elapsed().as_secs_f64();
-            tracing::info!(
-                lane = self.config.partition,
-                "restoring: {:.0} % of the changelog, {:.0} records/s, about {:.0} s to go",
-                done * 100.0,
-                self.records as f64 / seconds,
-                seconds * (1.0 - done) / done.max(0.001)
-            );
-        }
-    }
-
-    fn done(&self) {
-        let seconds = self.began.elapsed().as_secs_f64();
-        tracing::debug!(
-            lane = self.config.partition,
-            records = self.records,
-            "restored in {seconds:.2} s ({:.0} records/s)",
-            self.records as f64 / seconds.max(0.000_001)
-        );
     }
 }

@@ -135,6 +135,7 @@ fn config() -> LaneConfig {
         commit_interval: LAG,
         journal_roll: LAG,
         min_compaction_lag: LAG,
+        keep_deletes: LAG * 24,
         cache_bytes: 0,
         fence_timeout: LAG,
     }

@@ -7,6 +7,7 @@ use super::checkpoint::{self, Checkpointer};
 use super::clock::LaneClock;
 use super::engine::Engine;
 use super::fault::crash_point;
+use super::mutation::{Mutation, mutated};
 use super::perform::Live;
 use super::turnstile::{Turn, Turnstile};
 use super::{Event, Feed, Host, LaneEnd, LaneHandle};
@@ -174,7 +175,10 @@ impl Lane {
     fn timeout(&mut self) -> Duration {
         let now = self.now();
         let mut wait = IDLE_MAX;
-        if let Some(due) = self.parts.engine.agenda.next_due() {
+        // What is due but cannot be taken is no reason to look again at once.
+        if self.takes_due()
+            && let Some(due) = self.parts.engine.agenda.next_due()
+        {
             wait = wait.min(Duration::from_millis(due.saturating_sub(now)));
         }
         if let Some(roll) = self.parts.appender.roll_due_in() {
@@ -191,8 +195,8 @@ impl Lane {
         match event {
             // What was acknowledged is looked up when it is needed.
             Event::Appended => match self.parts.acks.now().lost {
-                Some(why) => Err(LaneEnd::Lost(why)),
-                None => Ok(()),
+                Some(why) if !mutated(Mutation::LostAppendIgnored) => Err(LaneEnd::Lost(why)),
+                _ => Ok(()),
             },
             Event::Wake => Ok(()),
             Event::Turn(turn) => {
@@ -224,11 +228,18 @@ impl Lane {
         Ok(())
     }
 
+    /// Whether there is room for what comes due.
+    fn takes_due(&self) -> bool {
+        !self.stopping && self.parts.appender.waiting() < ROUND_DUE
+    }
+
     fn take_due(&mut self, now: Millis) {
-        if self.parts.appender.waiting() < ROUND_DUE {
-            let due = self.parts.engine.agenda.due_timers(now, ROUND_DUE);
-            self.parts.appender.add(due);
+        if !self.takes_due() {
+            return;
         }
+        let early = if mutated(Mutation::TimerEarly) { 5 } else { 0 };
+        let due = self.parts.engine.agenda.due_timers(now + early, ROUND_DUE);
+        self.parts.appender.add(due);
         let seq = self.parts.appender.seq();
         for attempt in self.parts.engine.agenda.due_retries(now, ROUND_DUE) {
             self.parts.engine.agenda.gate(seq, attempt);
@@ -237,7 +248,8 @@ impl Lane {
 
     /// Starts the attempts for which the journal is durable far enough.
     fn start_released(&mut self, now: Millis) {
-        let durable = self.parts.acks.now().seq;
+        let sent = mutated(Mutation::StepBeforeAck).then(|| self.parts.appender.seq());
+        let durable = sent.unwrap_or_else(|| self.parts.acks.now().seq);
         while let Some(attempt) = self.parts.engine.agenda.released(durable) {
             let facts = self.start(&attempt, now);
             self.parts.appender.add(facts);
@@ -260,13 +272,19 @@ impl Lane {
 
     /// Appends the facts that wait, and applies them in the place that the journal record fixes.
     fn append(&mut self, now: Millis) -> Result<(), LaneEnd> {
+        // Not before there is something to commit: a take-over alone writes nothing.
+        let mut claims = !self.parts.appender.is_claimed() && self.is_unsaved();
         let parts = &mut self.parts;
         let at = now.max(parts.engine.machine.now());
-        while let Some(record) = parts.appender.append(parts.engine.next_command, at)? {
+        loop {
+            let waited_for =
+                std::mem::take(&mut claims) || parts.engine.agenda.waits_for_next(parts.appender.seq());
+            let Some(record) = parts.appender.append(parts.engine.next_command, at, waited_for)? else {
+                return Ok(());
+            };
             let live = Live { seq: record.seq, now };
             parts.engine.apply_facts(record, Some(live))?;
         }
-        Ok(())
     }
 
     /// Whether there is anything that only the log's input holds.
@@ -283,7 +301,11 @@ impl Lane {
         let engine = &self.parts.engine;
         let urgent = engine.outbox.len() > 0 || engine.overlay.dirty() >= DIRTY_MAX || self.stopping;
         let due = self.since_checkpoint() >= engine.config.commit_interval;
-        if self.pending.is_some() || !self.is_unsaved() || !(urgent || due) {
+        if self.pending.is_some()
+            || !self.is_unsaved()
+            || !(urgent || due)
+            || !self.parts.appender.is_claimed()
+        {
             return Ok(());
         }
         match &self.turn {
@@ -320,6 +342,9 @@ impl Lane {
         parts.engine.overlay.put(Key::Position, Row::Position(position.clone()));
         let writes = parts.engine.overlay.freeze();
         let records = checkpoint::records(&parts.engine.config, writes, outgoing, &position);
+        if mutated(Mutation::StoreBeforeCommit) {
+            parts.engine.overlay.write_early();
+        }
         parts.checkpointer.write(records, position.clone());
         self.pending = Some(position);
         self.last_checkpoint = parts.host.uptime();

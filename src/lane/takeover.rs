@@ -7,6 +7,7 @@ use super::append::Appender;
 use super::checkpoint::Checkpointer;
 use super::engine::Engine;
 use super::fault::crash_point;
+use super::mutation::{Mutation, mutated};
 use super::overlay::Overlay;
 use super::perform::Outbox;
 use super::run::{Lane, Parts};
@@ -57,9 +58,11 @@ pub fn take_over(takeover: Takeover) -> Result<Lane, LaneEnd> {
         changelog: config.topics.changelog.clone(),
     };
     crash_point!("takeover:before-fence");
+    let early =
+        mutated(Mutation::EndBeforeFence).then(|| restore::restore(&config, &*log, &mut *store, &*host));
     let writer = log.open_lane(&names, acks.clone(), config.fence_timeout)?;
     crash_point!("takeover:fenced");
-    let position = restore::restore(&config, &*log, &mut *store, &*host)?;
+    let position = early.unwrap_or_else(|| restore::restore(&config, &*log, &mut *store, &*host))?;
     crash_point!("takeover:restored");
     compare_with_group(&config, position.as_ref(), group_offset)?;
     let ready = {
@@ -92,8 +95,8 @@ pub fn take_over(takeover: Takeover) -> Result<Lane, LaneEnd> {
     crash_point!("takeover:replayed");
     fill_agenda(&mut engine)?;
     acks.begin(end.seq, end.offset);
-    let position = position.unwrap_or(Position { next_command: engine.next_command, ..Position::default() });
-    let epoch = end.epoch.max(position.epoch) + 1;
+    let position = position.unwrap_or(Position { next_command: end.first_command, ..Position::default() });
+    let epoch = end.epoch.max(position.epoch) + u64::from(!mutated(Mutation::SameEpoch));
     let appender = Appender::new(writer.journal, acks.clone(), host.clone(), epoch, end.seq, &config);
     let checkpointer = start_checkpointer(&config, &log, &host, writer.checkpoints, &acks, &sender)?;
     tracing::info!(
@@ -136,15 +139,16 @@ fn start_checkpointer(
     let trim = {
         let (log, topic, partition) = (log.clone(), config.topics.journal.clone(), config.partition);
         Box::new(move |position: &Position| {
-            if let Err(error) = log.trim(&topic, partition, position.journal_offset) {
+            let before = if mutated(Mutation::TrimToEnd) { i64::MAX } else { position.journal_offset };
+            if let Err(error) = log.trim(&topic, partition, before) {
                 tracing::warn!(
                     "{topic} partition {partition} could not be trimmed, tried again later: {error}"
                 );
             }
         })
     };
-    let name = format!("{}-{}-ckpt", config.app, config.partition);
-    Checkpointer::start(checkpoints, acks.clone(), events.clone(), trim, host, name).map_err(|e| {
+    let (acks, events, host) = (acks.clone(), events.clone(), host.clone());
+    Checkpointer::start(config.clone(), checkpoints, acks, events, trim, host).map_err(|e| {
         LaneEnd::Lost(format!("no thread for the checkpoints of lane {}: {e}", config.partition))
     })
 }
@@ -159,7 +163,9 @@ fn fill_agenda(engine: &mut Engine) -> Result<(), LaneEnd> {
     engine
         .overlay
         .scan(TIMER, |key, row| {
-            if let (Key::Timer(due, key, op), Row::Timer(timer)) = (key, row) {
+            if let (Key::Timer(due, key, op), Row::Timer(timer)) = (key, row)
+                && !mutated(Mutation::TimersForgotten)
+            {
                 agenda.arm(due, key, timer.run, op);
             }
         })
@@ -179,7 +185,8 @@ fn fill_agenda(engine: &mut Engine) -> Result<(), LaneEnd> {
             Some(Row::Instance(instance)) if instance.status == Status::Running
         );
         if running {
-            let attempt = Attempt { key, run: step.run, op, attempt: step.failed_attempts + 1 };
+            let failed = if mutated(Mutation::AttemptsForgotten) { 0 } else { step.failed_attempts };
+            let attempt = Attempt { key, run: step.run, op, attempt: failed + 1 };
             engine.agenda.retry_at(step.retry_at, attempt);
         }
     }

@@ -85,6 +85,16 @@ pub enum LogError {
     /// The record can never be written (too large, unknown topic).
     #[error("{0}")]
     Refused(String),
+    /// One record of a transaction can never be written; the transaction is aborted.
+    #[error("{text}")]
+    RefusedRecord {
+        /// Its place among the records of the transaction.
+        index: usize,
+        /// Every record for its topic would be refused as well.
+        topic_wide: bool,
+        /// What is wrong with it and what to do.
+        text: String,
+    },
 }
 
 /// What became of an append, told to [`JournalAcks`] on a thread of the log's.
@@ -122,8 +132,12 @@ pub struct LaneNames {
 
 /// Opens writers and readers.
 pub trait Log: Send + Sync + 'static {
-    /// Fences every earlier owner of the lane: `init_transactions` on all three ids, in parallel. When it returns, no
-    /// transaction of an earlier owner is open and none of its writes can be accepted. Blocks (up to `wait`).
+    /// Fences every earlier owner of the lane: `init_transactions` on the journal's id, and then on both ids of the
+    /// checkpoints. When it returns, no transaction of an earlier owner is open and none of its writes can be accepted.
+    /// Blocks (up to `wait` for each).
+    ///
+    /// The order matters: of two take-overs at the same time, the one whose appends are accepted afterwards fenced the
+    /// journal last, and so the checkpoints as well. In any other order each could end up with one of the ids.
     fn open_lane(
         &self,
         names: &LaneNames,
@@ -169,11 +183,11 @@ pub trait Checkpoints: Send {
     /// position record on the changelog. `gate` is called when everything is produced and acknowledged, immediately
     /// before the commit; if it fails the transaction is aborted and the error returned.
     ///
-    /// Any error but [`LogError::Refused`] from the broker means that the outcome may be unknown: the caller drops the
-    /// writer and takes over again (rule A).
+    /// After [`LogError::RefusedRecord`] nothing was written, and the next commit may do without that record. Any other
+    /// error means that the outcome may be unknown: the caller drops the writer and takes over again (rule A).
     fn commit(
         &mut self,
-        records: Vec<NewRecord>,
+        records: &[NewRecord],
         gate: &mut dyn FnMut() -> Result<(), LogError>,
     ) -> Result<i64, LogError>;
 }

@@ -152,6 +152,7 @@ impl Process {
             commit_interval: Duration::from_millis(config.commit_interval_ms),
             journal_roll: Duration::from_millis(config.journal_roll_ms),
             min_compaction_lag: Duration::from_millis(layout.min_compaction_lag_ms),
+            keep_deletes: Duration::from_millis(layout.keep_deletes_ms),
             cache_bytes: config.cache_bytes,
             fence_timeout: FENCE_TIMEOUT,
         };

@@ -98,9 +98,10 @@ impl Cell {
         self.slots.values().any(|s| s.outcome.is_none())
     }
 
-    /// Whether an attempt of a step is under way.
+    /// Whether an attempt of a step is under way, or has ended and nobody has asked yet: an input that is delivered
+    /// meanwhile polls the body too.
     pub(super) fn is_running_a_step(&self) -> bool {
-        self.slots.values().any(|s| s.running || s.go.is_some())
+        !self.attempts.is_empty() || self.slots.values().any(|s| s.running || s.go.is_some())
     }
 
     /// Notes that a recorded payload does not fit the type that the code asks for.

@@ -89,7 +89,9 @@ impl LaneExecutor {
         history: &mut dyn FnMut() -> Vec<Turn>,
     ) -> Vec<Fact> {
         if let Err(park) = self.load(key, run, history) {
-            return vec![Fact::Parked { key: key.clone(), run, park }];
+            // An instance without a history has ended since the step was asked for: nobody waits for it.
+            let ended = history().is_empty();
+            return if ended { Vec::new() } else { vec![Fact::Parked { key: key.clone(), run, park }] };
         }
         let Some(live) = self.live.get_mut(key) else { return Vec::new() };
         let waker = {

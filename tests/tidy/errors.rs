@@ -3,7 +3,6 @@
 use crate::source::Source;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 
 const PREFIX: &str = "SAKIA-";
 

@@ -135,7 +135,7 @@ impl Kit {
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::RunStep { key, run, op, attempt, not_before } => {
+            Action::RunStep { key, run, op, attempt, not_before, .. } => {
                 self.steps.push((not_before, key, run, op, attempt));
             }
             Action::ArmTimer { due, key, op, .. } => drop(self.timers.insert((due, key, op))),

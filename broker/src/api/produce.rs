@@ -2,7 +2,7 @@
 use super::{Call, code};
 use crate::log::batch::{self, BatchError};
 use crate::log::{BatchHeader, records};
-use crate::state::{State, TopicPartition};
+use crate::state::{State, TopicPartition, now_ms};
 use crate::store::Changes;
 use crate::topic_config;
 use crate::txn::{Phase, ProducerIdentity};
@@ -11,13 +11,22 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 const ACKS_ALL: i16 = -1;
+const NO_TIMESTAMP: i64 = -1;
 
 /// A batch whose bytes are good, before the log has been asked.
 struct Incoming {
     tp: TopicPartition,
     checked: Result<(BatchHeader, Bytes), ResponseError>,
+}
+
+/// Where a batch is, now or since its first copy came.
+struct Appended {
+    base_offset: i64,
+    /// The broker's time, where it is the records' time.
+    append_time_ms: Option<i64>,
 }
 
 impl Call<'_> {
@@ -76,7 +85,7 @@ fn check_bytes(records: Option<Bytes>) -> Result<(BatchHeader, Bytes), ResponseE
     if header.is_control() { Err(ResponseError::InvalidRecord) } else { Ok((header, bytes)) }
 }
 
-/// Checks the batch against everything that may refuse it, then appends it; gives its base offset.
+/// Checks the batch against everything that may refuse it, then appends it.
 fn append(
     state: &mut State,
     tp: &TopicPartition,
@@ -85,7 +94,7 @@ fn append(
     mut header: BatchHeader,
     bytes: &Bytes,
     changes: &mut Changes,
-) -> Result<i64, ResponseError> {
+) -> Result<Appended, ResponseError> {
     let partition = state.partition(&tp.0, tp.1).ok_or(ResponseError::UnknownTopicOrPartition)?;
     let next = partition.meta.next;
     if let Some(topic) = state.topics.get(&tp.0) {
@@ -104,13 +113,31 @@ fn append(
         if header.is_transactional() {
             check_transaction(state, tp, transactional_id, &header)?;
         }
-        if let Some(first_copy) = partition.check_sequence(&header)? {
-            return Ok(first_copy);
+        if let Some(base_offset) = partition.check_sequence(&header)? {
+            return first_copy(state, tp, base_offset);
         }
     }
-    header.base_offset = next;
-    state.append(tp, &header, &batch::with_offset(bytes, next), changes);
-    Ok(next)
+    let append_time_ms = state.append_time(&tp.0, now_ms());
+    // only the broker sets this, and a record without a time of its own has none to fall back to
+    let claims_append_time = header.append_time().is_some();
+    if claims_append_time && (append_time_ms.is_some() || header.base_timestamp == NO_TIMESTAMP) {
+        return Err(ResponseError::InvalidTimestamp);
+    }
+    header.place(next, append_time_ms);
+    state.append(tp, &header, &batch::stored(bytes, &header), changes);
+    Ok(Appended { base_offset: next, append_time_ms })
+}
+
+/// A retry is told what its first copy was told; that one's time stands in the log, if it is still there.
+fn first_copy(state: &State, tp: &TopicPartition, base_offset: i64) -> Result<Appended, ResponseError> {
+    let mut append_time_ms = None;
+    if let Some(partition) = state.partition(&tp.0, tp.1) {
+        state.store.scan(partition.number, base_offset, base_offset + 1, |_, bytes| {
+            append_time_ms = BatchHeader::parse(&bytes).ok().and_then(|header| header.append_time());
+            ControlFlow::Break(())
+        })?;
+    }
+    Ok(Appended { base_offset, append_time_ms })
 }
 
 /// One process is coordinator and leader, so the transaction's table is asked directly: an old epoch or an
@@ -149,13 +176,15 @@ fn require_keys(header: &BatchHeader, bytes: &Bytes) -> Result<(), ResponseError
 fn partition_answer(
     state: &State,
     tp: &TopicPartition,
-    appended: &Result<i64, ResponseError>,
+    appended: &Result<Appended, ResponseError>,
 ) -> PartitionProduceResponse {
+    let (base_offset, append_time_ms) =
+        appended.as_ref().map_or((-1, None), |a| (a.base_offset, a.append_time_ms));
     PartitionProduceResponse::default()
         .with_index(tp.1)
         .with_error_code(code(appended))
-        .with_base_offset(*appended.as_ref().unwrap_or(&-1))
-        .with_log_append_time_ms(-1)
+        .with_base_offset(base_offset)
+        .with_log_append_time_ms(append_time_ms.unwrap_or(NO_TIMESTAMP))
         .with_log_start_offset(state.partition(&tp.0, tp.1).map_or(-1, |p| p.meta.start))
 }
 
@@ -163,5 +192,6 @@ fn refuse_all(answers: &mut [TopicProduceResponse], error: ResponseError) {
     for partition in answers.iter_mut().flat_map(|t| &mut t.partition_responses) {
         partition.error_code = error.code();
         partition.base_offset = -1;
+        partition.log_append_time_ms = NO_TIMESTAMP;
     }
 }

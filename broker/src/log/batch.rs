@@ -6,7 +6,11 @@ pub(crate) const HEADER_BYTES: usize = 61;
 /// Everything from here on is covered by the checksum; base offset and leader epoch are not, which is what
 /// lets a broker assign offsets without touching the rest.
 const CRC_COVERS_FROM: usize = 21;
+const ATTRIBUTES_AT: usize = 21;
+const MAX_TIMESTAMP_AT: usize = 35;
 const ATTRIBUTE_COMPRESSION: i16 = 0x07;
+/// Every record has the time at which the broker took the batch, `max_timestamp`.
+const ATTRIBUTE_APPEND_TIME: i16 = 0x08;
 const ATTRIBUTE_TRANSACTIONAL: i16 = 0x10;
 const ATTRIBUTE_CONTROL: i16 = 0x20;
 const MAGIC: i8 = 2;
@@ -109,14 +113,41 @@ impl BatchHeader {
     pub(crate) fn compression(&self) -> i16 {
         self.attributes & ATTRIBUTE_COMPRESSION
     }
+
+    /// The broker's time, if that is the time of every record.
+    pub(crate) fn append_time(&self) -> Option<i64> {
+        (self.attributes & ATTRIBUTE_APPEND_TIME != 0).then_some(self.max_timestamp)
+    }
+
+    /// Gives the batch its place and, if there is one, the broker's time instead of the client's.
+    pub(crate) fn place(&mut self, base_offset: i64, append_time_ms: Option<i64>) {
+        self.base_offset = base_offset;
+        self.attributes &= !ATTRIBUTE_APPEND_TIME;
+        if let Some(now_ms) = append_time_ms {
+            self.attributes |= ATTRIBUTE_APPEND_TIME;
+            self.max_timestamp = now_ms;
+        }
+    }
 }
 
-/// The batch as it is stored: the client's bytes with the offset that the broker gave and leader epoch 0.
-pub(crate) fn with_offset(bytes: &[u8], base_offset: i64) -> Vec<u8> {
+/// The batch as it is stored: the client's bytes with leader epoch 0 and what [`BatchHeader::place`] decided.
+pub(crate) fn stored(bytes: &[u8], header: &BatchHeader) -> Vec<u8> {
     let mut out = bytes.to_vec();
-    out[..8].copy_from_slice(&base_offset.to_be_bytes());
+    out[..8].copy_from_slice(&header.base_offset.to_be_bytes());
     out[12..16].copy_from_slice(&0i32.to_be_bytes());
+    let attributes = header.attributes.to_be_bytes();
+    let max_timestamp = header.max_timestamp.to_be_bytes();
+    if out[ATTRIBUTES_AT..][..2] != attributes || out[MAX_TIMESTAMP_AT..][..8] != max_timestamp {
+        out[ATTRIBUTES_AT..][..2].copy_from_slice(&attributes);
+        out[MAX_TIMESTAMP_AT..][..8].copy_from_slice(&max_timestamp);
+        write_checksum(&mut out);
+    }
     out
+}
+
+fn write_checksum(batch: &mut [u8]) {
+    let crc = crc32c::crc32c(&batch[CRC_COVERS_FROM..]);
+    batch[CRC_COVERS_FROM - 4..CRC_COVERS_FROM].copy_from_slice(&crc.to_be_bytes());
 }
 
 /// A batch with one control record, as KIP-98 wants it at the end of a transaction.
@@ -172,8 +203,7 @@ pub(crate) fn encode(header: &BatchHeader, records: &[u8]) -> Bytes {
     out.put_i32(header.base_sequence);
     out.put_i32(header.record_count);
     out.put_slice(records);
-    let crc = crc32c::crc32c(&out[CRC_COVERS_FROM..]);
-    out[CRC_COVERS_FROM - 4..CRC_COVERS_FROM].copy_from_slice(&crc.to_be_bytes());
+    write_checksum(&mut out);
     out.freeze()
 }
 
@@ -193,9 +223,16 @@ mod tests {
     }
 
     #[test]
-    fn assigning_an_offset_keeps_the_checksum_valid() {
-        let stored = with_offset(&end_marker(0, 1, 0, true, 5), 1234);
-        assert_eq!(BatchHeader::parse_untrusted(&stored).unwrap().base_offset, 1234);
+    fn a_place_in_the_log_keeps_the_checksum_valid() {
+        let bytes = end_marker(0, 1, 0, true, 5);
+        for (time, expected) in [(None, (None, 5)), (Some(99), (Some(99), 99))] {
+            let mut header = BatchHeader::parse(&bytes).unwrap();
+            header.place(1234, time);
+            let stored = BatchHeader::parse_untrusted(&stored(&bytes, &header)).unwrap();
+            assert_eq!(stored, header);
+            assert_eq!(stored.base_offset, 1234);
+            assert_eq!((stored.append_time(), stored.max_timestamp), expected);
+        }
     }
 
     #[test]

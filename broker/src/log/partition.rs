@@ -193,7 +193,9 @@ mod tests {
             transactional,
             Compression::None,
         );
-        BatchHeader::parse(&batch::with_offset(&bytes, partition.meta.next)).unwrap()
+        let mut header = BatchHeader::parse(&bytes).unwrap();
+        header.place(partition.meta.next, None);
+        header
     }
 
     fn marker(partition: &Partition, producer_id: i64, epoch: i16, commit: bool) -> BatchHeader {

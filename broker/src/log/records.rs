@@ -55,6 +55,7 @@ pub(crate) fn records<'a>(
     body: &'a [u8],
 ) -> impl Iterator<Item = Result<RecordView<'a>, UnreadableRecords>> {
     let (base_offset, base_timestamp) = (header.base_offset, header.base_timestamp);
+    let append_time = header.append_time();
     let mut left = body;
     let mut count = header.record_count;
     std::iter::from_fn(move || {
@@ -62,11 +63,12 @@ pub(crate) fn records<'a>(
             return None;
         }
         count -= 1;
-        let Some((view, rest)) = one(left, base_offset, base_timestamp) else {
+        let Some((mut view, rest)) = one(left, base_offset, base_timestamp) else {
             count = 0;
             return Some(Err(UnreadableRecords("a record ends outside its batch".into())));
         };
         left = rest;
+        view.timestamp = append_time.unwrap_or(view.timestamp);
         Some(Ok(view))
     })
 }

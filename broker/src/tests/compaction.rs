@@ -116,8 +116,9 @@ fn compressed_batches_are_compacted_too() {
         let bytes = testing::batch(&[("a", Some("1")), ("b", Some("1"))], None, false, compression);
         let mut state = node.state();
         let next = state.partition(TOPIC, 0).unwrap().meta.next;
-        let stored = crate::log::batch::with_offset(&bytes, next);
-        let header = BatchHeader::parse(&stored).unwrap();
+        let mut header = BatchHeader::parse(&bytes).unwrap();
+        header.place(next, None);
+        let stored = crate::log::batch::stored(&bytes, &header);
         let mut changes = Changes::default();
         state.append(&tp(), &header, &stored, &mut changes);
         node.store.commit(changes).unwrap();

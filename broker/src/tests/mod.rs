@@ -1,6 +1,7 @@
 //! The broker without its wire: requests go straight to the handlers.
 mod compaction;
 mod recovery;
+mod timestamps;
 mod transactions;
 
 use crate::api::Call;
@@ -15,6 +16,7 @@ use crate::txn::{EndMode, ProducerIdentity};
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{ProduceRequest, TopicName, TransactionalId};
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records::Compression;
@@ -56,7 +58,12 @@ fn produce(
     producer: testing::TestProducer,
     txn: Option<&str>,
 ) -> Result<i64, ResponseError> {
-    let bytes = testing::batch(rows, producer, txn.is_some(), Compression::None);
+    let row = answer_to(node, testing::batch(rows, producer, txn.is_some(), Compression::None), txn);
+    ResponseError::try_from_code(row.error_code).map_or(Ok(row.base_offset), Err)
+}
+
+/// What a producer of this batch is answered.
+fn answer_to(node: &Node, bytes: Bytes, txn: Option<&str>) -> PartitionProduceResponse {
     let partition = PartitionProduceData::default().with_index(0).with_records(Some(bytes));
     let topic = TopicProduceData::default()
         .with_name(TopicName(StrBytes::from_static_str(TOPIC)))
@@ -66,9 +73,7 @@ fn produce(
         .with_transactional_id(txn.map(|id| TransactionalId(StrBytes::from_string(id.to_owned()))))
         .with_topic_data(vec![topic]);
     let call = Call { node, version: 9, client_id: "test", refusal: None };
-    let response = call.produce(request);
-    let row = &response.responses[0].partition_responses[0];
-    ResponseError::try_from_code(row.error_code).map_or(Ok(row.base_offset), Err)
+    call.produce(request).responses.remove(0).partition_responses.remove(0)
 }
 
 fn init(node: &Node, id: &str, mode: EndMode) -> Result<ProducerIdentity, ResponseError> {

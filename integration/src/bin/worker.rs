@@ -5,10 +5,10 @@
 //! was lost, done twice or changed.
 
 use rand::Rng;
-use sakia::{App, Config, Ctx, Error, Result, Retry};
+use sakia::{App, Config, Ctx, Error, Result, Retry, Topic};
 use sakia_integration::campaign::effects::Effects;
 use sakia_integration::campaign::workflows::{self, Deps};
-use sakia_integration::jobs::{Done, GO, JOB, LEAF, Seen, out_topic};
+use sakia_integration::jobs::{Done, GO, JOB, LEAF, POST, Seen, out_topic};
 use std::time::Duration;
 
 /// One of so many attempts of the flaky step fails.
@@ -53,6 +53,13 @@ async fn leaf(ctx: Ctx<Deps>, n: u64) -> Result<u64> {
     ctx.run("double", async || Ok(n * 2)).await
 }
 
+async fn post(ctx: Ctx<Deps>, (name, bytes): (String, usize)) -> Result<()> {
+    // A topic is a constant in a real app.
+    let topic: Topic<String, String> = Topic::new(Box::leak(name.into_boxed_str()));
+    ctx.send(topic, &ctx.id(), "x".repeat(bytes));
+    Ok(())
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter("warn,sakia=info").init();
@@ -62,6 +69,7 @@ async fn main() -> anyhow::Result<()> {
     let mut app = App::new(&name, Deps { out, effects: Effects::from_env() });
     app.workflow(JOB, job);
     app.workflow(LEAF, leaf);
+    app.workflow(POST, post);
     workflows::register(&mut app);
     if std::env::var_os(LEASH).is_some() {
         std::thread::spawn(end_with_the_parent);

@@ -286,7 +286,7 @@ fn make_topics(
         let settings = [settings, &[("max.message.bytes", "2097152")]].concat();
         cluster.named_topic(&format!("{app}.{part}"), lanes, &settings)
     };
-    named("commands", &[])?;
+    named("commands", &[("message.timestamp.type", "LogAppendTime")])?;
     named("journal", &[("retention.ms", "-1"), ("retention.bytes", "-1")])?;
     named(
         "changelog",

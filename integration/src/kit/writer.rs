@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow, bail, ensure};
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders, Timestamp};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
 use super::cluster::{Cluster, REQUEST_TIMEOUT};
@@ -25,6 +25,8 @@ pub struct Deliveries {
     pub refused: Vec<KafkaError>,
     /// Partition and offset of the last record acknowledged.
     pub last: Option<(i32, i64)>,
+    /// Time of the last record acknowledged, and who gave it.
+    pub last_time: Option<Timestamp>,
 }
 
 impl Deliveries {
@@ -53,6 +55,7 @@ impl ProducerContext for Counter {
             Ok(message) => {
                 deliveries.acknowledged += 1;
                 deliveries.last = Some((message.partition(), message.offset()));
+                deliveries.last_time = Some(message.timestamp());
             }
             Err((error, _)) => deliveries.refused.push(error.clone()),
         }

@@ -16,6 +16,7 @@ mod offsets;
 mod processes;
 mod produce;
 mod speed;
+mod timestamps;
 mod transactions;
 
 use std::sync::{Mutex, OnceLock, PoisonError};

@@ -59,6 +59,49 @@ fn bad_records_go_to_the_dead_letters_as_they_were_and_the_lane_goes_on() -> Res
 }
 
 #[test]
+fn a_record_that_kafka_refuses_becomes_a_dead_letter_and_holds_up_nobody() -> Result<()> {
+    let mut app = App::new(&cluster(), WORKER, 1)?;
+    let small = format!("{}-small", app.name());
+    cluster().named_topic(&small, 1, &[("max.message.bytes", "2000")])?;
+    let missing = format!("{}-missing", app.name());
+    let worker = app.worker("w", &[])?;
+    let post = [START, ("sakia-workflow", "post")];
+    for (id, topic, bytes) in [
+        ("too-large", &small, 9_000),
+        ("fits", &small, 10),
+        ("lost-1", &missing, 10),
+        ("lost-2", &missing, 10),
+    ] {
+        app.command(id, &format!("[\"{topic}\", {bytes}]"), &post)?;
+    }
+    app.start_jobs(5)?;
+    app.until_all_ended(PATIENCE)?;
+    let dlq = format!("{}.dlq", app.name());
+    let letters = until("three dead letters", PATIENCE, || {
+        let read = app.read(&dlq)?.records;
+        Ok((read.len() >= 3).then_some(read))
+    })?;
+    ensure!(worker.stop(PATIENCE)?.success(), "the worker did not end well");
+    ensure!(app.read(&dlq)?.records.len() == 3, "each exactly once");
+    for (id, topic, bytes) in
+        [("too-large", &small, 9_000), ("lost-1", &missing, 10), ("lost-2", &missing, 10)]
+    {
+        let letter = letters.iter().find(|l| l.key.as_deref() == Some(id)).context(id)?;
+        let header = |name: &str| letter.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+        ensure!(header("sakia-error-code") == Some("SAKIA-D10"), "{letter:?}");
+        ensure!(header("sakia-origin-topic") == Some(topic), "{letter:?}");
+        ensure!(header("sakia-error").is_some_and(|text| text.contains(topic)), "{letter:?}");
+        ensure!(
+            letter.value.as_ref().is_some_and(|v| v.len() == bytes + 2),
+            "the bytes are the original ones"
+        );
+    }
+    let sent = app.read(&small)?;
+    ensure!(sent.records.len() == 1 && sent.records[0].key.as_deref() == Some("fits"), "{sent:?}");
+    app.check_output(&app.read(app.out())?)
+}
+
+#[test]
 fn a_second_process_on_one_state_folder_is_refused_with_the_folder_and_the_remedy() -> Result<()> {
     let app = App::new(&cluster(), WORKER, 1)?;
     let first = app.worker("first", &[])?;

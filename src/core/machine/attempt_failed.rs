@@ -25,5 +25,12 @@ pub(super) fn apply(
     }
     let step = Step { run, failed_attempts: attempt, retry_at, last_failure: Some(failure) };
     work.tables.put(row, Row::Step(step));
-    work.actions.push(Action::RunStep { key, run, op, attempt: attempt + 1, not_before: retry_at });
+    work.actions.push(Action::RunStep {
+        key,
+        run,
+        op,
+        attempt: attempt + 1,
+        not_before: retry_at,
+        first: false,
+    });
 }

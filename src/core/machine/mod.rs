@@ -120,6 +120,7 @@ impl Machine {
             now: self.now,
             actions: Vec::new(),
             queue: VecDeque::new(),
+            from_log: false,
             cascaded: 0,
         }
     }
@@ -135,12 +136,15 @@ struct Work<'a> {
     actions: Vec<Action>,
     /// Commands for instances of this lane: applied at once, with no trip through Kafka.
     queue: VecDeque<Command>,
+    /// Whether the command being applied is in the log; the others are caused by it.
+    from_log: bool,
     cascaded: usize,
 }
 
 impl Work<'_> {
     fn apply(&mut self, command: Command, from_log: bool) {
         let Command { to, ask } = command;
+        self.from_log = from_log;
         match ask {
             CommandAsk::Start { input, waiter } => start::apply(self, to, input, waiter),
             CommandAsk::Signal { name, payload } => signal::apply(self, to, name, payload),

@@ -186,6 +186,7 @@ fn open(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance, op: Op)
                 op: op.id,
                 attempt: 1,
                 not_before: 0,
+                first: work.from_log && instance.turns == 1,
             });
         }
         Ask::Sleep { until: due, .. } => {

@@ -25,7 +25,7 @@ impl KafkaCheckpoints {
 impl Checkpoints for KafkaCheckpoints {
     fn commit(
         &mut self,
-        records: Vec<NewRecord>,
+        records: &[NewRecord],
         gate: &mut dyn FnMut() -> Result<(), LogError>,
     ) -> Result<i64, LogError> {
         if records.is_empty() {
@@ -34,7 +34,7 @@ impl Checkpoints for KafkaCheckpoints {
         let deadline = Instant::now() + PATIENCE;
         let id = &mut self.ids[self.turn];
         self.turn = 1 - self.turn;
-        let offset = id.produce(&records, deadline)?;
+        let offset = id.produce(records, deadline)?;
         if let Err(closed) = gate() {
             return id.abort(deadline).and(Err(closed));
         }

@@ -48,8 +48,22 @@ pub(crate) fn is_refusal(code: Code) -> bool {
     )
 }
 
+/// The brokers asked do not know the topic.
+pub(crate) fn is_unknown_topic(code: Code) -> bool {
+    matches!(code, Code::UnknownTopic | Code::UnknownTopicOrPartition)
+}
+
+/// Every record for that topic would be refused.
+pub(crate) fn is_topic_wide(code: Code) -> bool {
+    is_unknown_topic(code) || matches!(code, Code::InvalidTopic | Code::TopicAuthorizationFailed)
+}
+
 /// What an operator can do about a refused record.
 pub(crate) fn refusal(topic: &str, partition: Option<i32>, bytes: usize, code: Code) -> LogError {
+    LogError::Refused(refusal_text(topic, partition, bytes, code))
+}
+
+pub(crate) fn refusal_text(topic: &str, partition: Option<i32>, bytes: usize, code: Code) -> String {
     let p = partition.map_or_else(String::new, |p| format!(" partition {p}"));
     let remedy = match code {
         Code::MessageSizeTooLarge | Code::InvalidMessageSize => {
@@ -61,7 +75,7 @@ pub(crate) fn refusal(topic: &str, partition: Option<i32>, bytes: usize, code: C
         Code::TopicAuthorizationFailed => "grant this principal WRITE on the topic",
         _ => "see the broker's log",
     };
-    LogError::Refused(format!("topic {topic}{p}: a record of {bytes} bytes was refused ({code}); {remedy}"))
+    format!("topic {topic}{p}: a record of {bytes} bytes was refused ({code}); {remedy}")
 }
 
 /// Worth asking again within a read-only call.

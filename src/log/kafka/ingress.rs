@@ -30,7 +30,7 @@ impl IngressWriter {
     }
 
     /// Moves one batch: all records, and `next_offset` as the group's position in `topic[partition]`.
-    /// `Unavailable` and `Refused`: nothing was moved, the transaction is aborted. `Lost`: unknown; open a new writer,
+    /// `Unavailable` and `RefusedRecord`: nothing was moved, the transaction is aborted. `Lost`: unknown; open a new writer,
     /// then read the committed offset. Blocks.
     pub fn move_batch(
         &mut self,

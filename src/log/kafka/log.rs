@@ -67,18 +67,17 @@ impl Log for KafkaLog {
             Transaction::open(&c, &id, &names.changelog, wait)
         };
         let journal_id = id("journal");
-        // In parallel: each takes several round trips on connections of its own.
-        let (journal, a, b) = thread::scope(|s| {
+        let c = self.config.transactional_producer(&journal_id, JOURNAL_TRANSACTION_TIMEOUT);
+        let context = || JournalContext::new(&journal_id, Arc::clone(&acks));
+        let journal = open_fenced(&c, context, &journal_id, &names.journal, wait)?;
+        let (a, b) = thread::scope(|s| {
             let a = s.spawn(|| checkpoint("a"));
             let b = s.spawn(|| checkpoint("b"));
-            let c = self.config.transactional_producer(&journal_id, JOURNAL_TRANSACTION_TIMEOUT);
-            let context = || JournalContext::new(&journal_id, Arc::clone(&acks));
-            let journal = open_fenced(&c, context, &journal_id, &names.journal, wait);
-            (journal, a.join(), b.join())
+            (a.join(), b.join())
         });
         let panicked = |_| LogError::Unavailable("a thread that opened the lane panicked".into());
         let checkpoints = KafkaCheckpoints::new(a.map_err(panicked)??, b.map_err(panicked)??);
-        let journal = KafkaJournal::begin(journal?, journal_id, Arc::clone(&names.journal), names.partition)?;
+        let journal = KafkaJournal::begin(journal, journal_id, Arc::clone(&names.journal), names.partition)?;
         Ok(LaneWriter { journal: Box::new(journal), checkpoints: Box::new(checkpoints) })
     }
 

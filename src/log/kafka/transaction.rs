@@ -15,6 +15,9 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// How long the question may take whether a topic exists.
+const QUESTION_WAIT: Duration = Duration::from_secs(5);
+
 /// What the delivery reports of the current transaction say.
 #[derive(Default)]
 struct Delivered {
@@ -25,7 +28,44 @@ struct Delivered {
     /// Index of the record whose offset is asked for, and that offset.
     last: usize,
     last_offset: i64,
-    failed: Option<(RDKafkaErrorCode, String)>,
+    /// The first delivery that failed, but rather one whose record was refused: when a transaction fails, librdkafka
+    /// purges what it has not sent yet. Of those that are too large it is the largest, as a batch fails as a whole.
+    failed: Option<Failed>,
+}
+
+/// A delivery that failed.
+#[derive(Clone)]
+struct Failed {
+    index: usize,
+    topic: String,
+    bytes: usize,
+    code: RDKafkaErrorCode,
+    text: String,
+}
+
+impl Failed {
+    fn is_refusal(&self) -> bool {
+        fault::is_refusal(self.code)
+    }
+
+    fn tells_more_than(&self, other: &Failed) -> bool {
+        let same = self.code == other.code && self.topic == other.topic;
+        self.is_refusal() && (!other.is_refusal() || (same && self.bytes > other.bytes))
+    }
+}
+
+/// Why a transaction came to no commit.
+enum Trouble {
+    /// A delivery failed, and the transaction is aborted: nothing of it was written.
+    Aborted(Failed),
+    /// The producer is no longer good.
+    Lost(LogError),
+}
+
+impl From<LogError> for Trouble {
+    fn from(error: LogError) -> Self {
+        Trouble::Lost(error)
+    }
 }
 
 pub(crate) struct TransactionContext {
@@ -61,14 +101,17 @@ impl ProducerContext for TransactionContext {
             }
             Err((e, m)) => {
                 let code = e.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-                let said = if fault::is_refusal(code) {
-                    let bytes = m.payload_len() + m.key().map_or(0, <[u8]>::len);
-                    fault::refusal(m.topic(), Some(m.partition()).filter(|p| *p >= 0), bytes, code)
-                        .to_string()
+                let bytes = m.payload_len() + m.key().map_or(0, <[u8]>::len);
+                let text = if fault::is_refusal(code) {
+                    fault::refusal_text(m.topic(), Some(m.partition()).filter(|p| *p >= 0), bytes, code)
                 } else {
                     format!("topic {} partition {}: {e}", m.topic(), m.partition())
                 };
-                d.failed.get_or_insert((code, said));
+                let (index, topic) = (opaque & 0xffff_ffff, m.topic().to_owned());
+                let failed = Failed { index, topic, bytes, code, text };
+                if d.failed.as_ref().is_none_or(|first| failed.tells_more_than(first)) {
+                    d.failed = Some(failed);
+                }
             }
         }
         if d.outstanding == 0 || d.failed.is_some() {
@@ -157,28 +200,32 @@ impl Transaction {
     }
 
     /// Begins a transaction, sends all records in order and waits until each is acknowledged; returns the offset of the
-    /// last one. If a record can never be written, the transaction is aborted and the answer is `Refused`.
+    /// last one. If a record can never be written, the transaction is aborted and the answer is `RefusedRecord`.
     ///
     /// After a record that the *broker* refused, librdkafka 2.12.1 aborts without bumping the epoch, although a
     /// sequence number was used up: the next transaction on that partition fails with OUT_OF_ORDER_SEQUENCE_NUMBER,
     /// and only its abort bumps. Nothing of it is committed, so it is aborted and sent once more.
     pub(crate) fn produce(&mut self, records: &[NewRecord], deadline: Instant) -> Result<i64, LogError> {
         let skipped = std::mem::take(&mut self.skipped);
-        self.begin_and_send(records, deadline)?;
-        match self.drain(deadline) {
-            Err(LogError::Lost(why)) if skipped && self.producer.client().fatal_error().is_none() => {
-                tracing::debug!(id = self.id, why, "sent again with a new epoch");
-                self.abort(deadline)?;
-                self.begin_and_send(records, deadline)?;
-                self.drain(deadline)
+        match self.attempt(records, skipped, deadline) {
+            Err(Trouble::Aborted(failed)) if skipped && !failed.is_refusal() => {
+                tracing::debug!(id = self.id, why = failed.text, "sent again with a new epoch");
+                self.attempt(records, false, deadline)
             }
             done => done,
         }
+        .map_err(|trouble| self.told(trouble))
     }
 
-    fn begin_and_send(&mut self, records: &[NewRecord], deadline: Instant) -> Result<(), LogError> {
+    /// One transaction up to its commit.
+    fn attempt(&mut self, records: &[NewRecord], skipped: bool, deadline: Instant) -> Result<i64, Trouble> {
+        self.begin_and_send(records, deadline)?;
+        self.drain(skipped, deadline)
+    }
+
+    fn begin_and_send(&mut self, records: &[NewRecord], deadline: Instant) -> Result<(), Trouble> {
         if u32::try_from(records.len()).is_err() {
-            return Err(LogError::Refused("too many records for one transaction".into()));
+            return Err(LogError::Refused("too many records for one transaction".into()).into());
         }
         self.producer.begin_transaction().map_err(|e| self.lost("begin", &fault::text(&e)))?;
         self.generation = self.generation.wrapping_add(1);
@@ -193,10 +240,12 @@ impl Transaction {
             if let Err(code) = self.send(i, r, deadline) {
                 self.producer.context().delivered().outstanding -= records.len() - i;
                 if fault::is_refusal(code) {
-                    let refused = fault::refusal(&r.topic, r.partition, record::size(r), code);
-                    return self.abort(deadline).and(Err(refused));
+                    let (topic, bytes) = (r.topic.to_string(), record::size(r));
+                    let text = fault::refusal_text(&r.topic, r.partition, bytes, code);
+                    self.abort(deadline)?;
+                    return Err(Trouble::Aborted(Failed { index: i, topic, bytes, code, text }));
                 }
-                return Err(self.lost("send", &code.to_string()));
+                return Err(self.lost("send", &code.to_string()).into());
             }
         }
         Ok(())
@@ -221,7 +270,7 @@ impl Transaction {
         }
     }
 
-    fn drain(&mut self, deadline: Instant) -> Result<i64, LogError> {
+    fn drain(&mut self, skipped: bool, deadline: Instant) -> Result<i64, Trouble> {
         let context = self.producer.context();
         let left = deadline.saturating_duration_since(Instant::now());
         let (offset, outstanding, failed) = {
@@ -231,17 +280,52 @@ impl Transaction {
                 .unwrap_or_else(PoisonError::into_inner);
             (d.last_offset, d.outstanding, d.failed.clone())
         };
-        if let Some((code, said)) = failed {
-            if fault::is_refusal(code) {
-                self.skipped = true;
-                return self.abort(deadline).and(Err(LogError::Refused(said)));
-            }
-            return Err(self.lost("delivery", &said));
+        if let Some(failed) = failed {
+            return Err(self.failed(failed, skipped, deadline));
         }
         if outstanding > 0 || !settle(&self.producer, deadline) {
-            return Err(self.lost("delivery", "records are unacknowledged past the deadline"));
+            return Err(self.lost("delivery", "records are unacknowledged past the deadline").into());
         }
         Ok(offset)
+    }
+
+    /// Ends a transaction in which a delivery failed, if that can end well.
+    fn failed(&mut self, first: Failed, skipped: bool, deadline: Instant) -> Trouble {
+        let purged = matches!(first.code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight);
+        if !first.is_refusal() && !purged && !skipped {
+            return self.lost("delivery", &first.text).into();
+        }
+        // Behind the abort every record has been reported.
+        match self.abort(deadline) {
+            Ok(()) => Trouble::Aborted(self.producer.context().delivered().failed.clone().unwrap_or(first)),
+            Err(lost) => lost.into(),
+        }
+    }
+
+    fn told(&mut self, trouble: Trouble) -> LogError {
+        match trouble {
+            Trouble::Aborted(failed) if failed.is_refusal() => {
+                self.skipped = true;
+                self.refused(failed)
+            }
+            Trouble::Aborted(failed) => self.lost("delivery", &failed.text),
+            Trouble::Lost(error) => error,
+        }
+    }
+
+    /// A topic that is unknown although it is there was so for a moment only, as brokers start: then the record is good,
+    /// and the lane may try again.
+    fn refused(&self, failed: Failed) -> LogError {
+        if fault::is_unknown_topic(failed.code) && self.knows(&failed.topic) {
+            return self.lost("delivery", &failed.text);
+        }
+        let topic_wide = fault::is_topic_wide(failed.code);
+        LogError::RefusedRecord { index: failed.index, topic_wide, text: failed.text }
+    }
+
+    fn knows(&self, topic: &str) -> bool {
+        let metadata = self.producer.client().fetch_metadata(Some(topic), QUESTION_WAIT);
+        metadata.is_ok_and(|m| m.topics().iter().any(|t| t.error().is_none() && !t.partitions().is_empty()))
     }
 
     /// Adds consumed offsets to the open transaction. Nothing may be in flight: offsets before the drain collide with

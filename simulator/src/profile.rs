@@ -1,0 +1,90 @@
+//! What kind of bad day a seed has.
+
+use fastrand::Rng;
+use std::time::Duration;
+
+/// How often faults happen and how the app is set up. Per mille of the occasions, unless it says otherwise.
+#[derive(Debug, Clone)]
+pub(crate) struct Profile {
+    pub(crate) lanes: i32,
+    pub(crate) processes: usize,
+    pub(crate) instances: usize,
+    /// Events before the faults end.
+    pub(crate) chaos_events: u32,
+    /// A request never arrives.
+    pub(crate) request_lost: u32,
+    /// It does, but the answer never comes.
+    pub(crate) answer_lost: u32,
+    /// A lost EndTxn arrives late, although the client has sent it again.
+    pub(crate) end_late: u32,
+    /// An append is refused or its acknowledgement is lost.
+    pub(crate) append_lost: u32,
+    /// A write to a disk fails.
+    pub(crate) disk_full: u32,
+    /// Weights of what else may happen at an event.
+    pub(crate) crash: u32,
+    pub(crate) stop: u32,
+    pub(crate) move_lane: u32,
+    pub(crate) restart_broker: u32,
+    pub(crate) compact: u32,
+    pub(crate) expire: u32,
+    /// A record of the commands comes twice.
+    pub(crate) feed_again: u32,
+    /// How far wall clocks are off, at most.
+    pub(crate) skew_ms: u64,
+    pub(crate) commit_interval: Duration,
+    pub(crate) journal_roll: Duration,
+    pub(crate) compaction_lag: Duration,
+    pub(crate) keep_deletes: Duration,
+    /// A transaction may be open so long.
+    pub(crate) transaction_timeout: Duration,
+    pub(crate) cache_bytes: usize,
+    pub(crate) cascade_len: usize,
+    /// Checkpoints of a process that may be under way at once.
+    pub(crate) permits: usize,
+    /// The largest jump of time.
+    pub(crate) jump: Duration,
+}
+
+impl Profile {
+    pub(crate) fn of(rng: &mut Rng) -> Self {
+        // Most days have few kinds of faults: a day that has all of them never gets anywhere.
+        let mut some = |one_in: u32, most: u32| if rng.u32(0..one_in) == 0 { rng.u32(1..=most) } else { 0 };
+        let (request_lost, answer_lost, append_lost) = (some(3, 40), some(3, 40), some(3, 40));
+        let (end_late, disk_full, feed_again) = (some(12, 200), some(6, 60), some(4, 300));
+        let (crash, stop, move_lane) = (some(2, 12), some(2, 12), some(2, 15));
+        let (restart_broker, compact, expire) = (some(4, 8), some(2, 20), some(5, 10));
+        let skew_ms = u64::from(some(3, 400));
+        let seconds = |n: u64| Duration::from_secs(n);
+        Profile {
+            lanes: rng.i32(1..=4),
+            processes: rng.usize(2..=3),
+            instances: rng.usize(2..=6),
+            chaos_events: rng.u32(150..=600),
+            request_lost,
+            answer_lost,
+            end_late,
+            append_lost,
+            disk_full,
+            crash,
+            stop,
+            move_lane,
+            restart_broker,
+            compact,
+            expire,
+            feed_again,
+            skew_ms,
+            commit_interval: Duration::from_millis(rng.u64(1..=300)),
+            journal_roll: Duration::from_millis(rng.u64(50..=3_000)),
+            compaction_lag: *rng
+                .choice(&[seconds(3), seconds(10), seconds(60), seconds(0)])
+                .unwrap_or(&seconds(60)),
+            keep_deletes: seconds(rng.u64(20..=100)),
+            transaction_timeout: seconds(rng.u64(8..=20)),
+            cache_bytes: *rng.choice(&[0, 6_000, 1 << 20]).unwrap_or(&0),
+            cascade_len: *rng.choice(&[0, 1, 100]).unwrap_or(&100),
+            permits: rng.usize(1..=2),
+            jump: seconds(*rng.choice(&[1, 5, 40]).unwrap_or(&5)),
+        }
+    }
+}

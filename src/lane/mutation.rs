@@ -1,0 +1,136 @@
+//! Mistakes that a test can make on purpose, to see whether the simulator finds them. Without the feature `mutations`
+//! none of them exists in the program.
+
+/// One mistake in the protocol of a lane or of its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "mutations"),
+    expect(unreachable_pub, reason = "public with the feature, for the simulator")
+)]
+pub enum Mutation {
+    /// The changelog is read to an end that was asked before the fence.
+    EndBeforeFence,
+    /// A step starts when the record that it rests on was sent, not when it is durable.
+    StepBeforeAck,
+    /// A step that a command asked for starts although nothing fixes the command's place among the facts.
+    StepBeforeOrder,
+    /// The store is written when a checkpoint begins.
+    StoreBeforeCommit,
+    /// An owner writes under the epoch of its predecessor.
+    SameEpoch,
+    /// A checkpoint has no position record.
+    NoPositionRecord,
+    /// A commit without an answer is taken for one that failed, and made again.
+    UnclearIsAborted,
+    /// A journal record does not say how far commands had been applied.
+    NextCommandLost,
+    /// A journal record says it one too low.
+    NextCommandLate,
+    /// A restore ends when it has read as many records as there are offsets.
+    CountRecords,
+    /// A checkpoint does not wait for the journal records that it rests on.
+    CommitBeforeAck,
+    /// A restore does not look whether checkpoints are whole.
+    TornIsWhole,
+    /// A store is brought up to date however old it is.
+    StaleStoreKept,
+    /// Facts that the state already holds are applied again.
+    FactsTwice,
+    /// The journal is trimmed to its end, not to the position.
+    TrimToEnd,
+    /// Timers fire a little early.
+    TimerEarly,
+    /// The journal is read committed.
+    JournalCommitted,
+    /// The changelog is read uncommitted.
+    ChangelogUncommitted,
+    /// The store gets the offset of a checkpoint, but not its rows.
+    OffsetWithoutRows,
+    /// After a take-over a step begins to count its attempts anew.
+    AttemptsForgotten,
+    /// After a take-over the open timers are forgotten.
+    TimersForgotten,
+    /// A command that comes twice is applied twice.
+    CommandTwice,
+    /// What left with a checkpoint leaves with the next one too.
+    OutboxKept,
+    /// A lane goes on after an append was lost.
+    LostAppendIgnored,
+    /// An owner may commit before the journal has accepted a record of its own.
+    NoClaim,
+    /// The ids of a lane are fenced in any order.
+    FenceInAnyOrder,
+    /// Only the journal's id is fenced.
+    FenceJournalOnly,
+    /// Only the ids of the checkpoints are fenced.
+    FenceCheckpointsOnly,
+}
+
+#[cfg(feature = "mutations")]
+impl Mutation {
+    /// All of them.
+    pub const ALL: &[Mutation] = &[
+        Mutation::EndBeforeFence,
+        Mutation::StepBeforeAck,
+        Mutation::StepBeforeOrder,
+        Mutation::StoreBeforeCommit,
+        Mutation::SameEpoch,
+        Mutation::NoPositionRecord,
+        Mutation::UnclearIsAborted,
+        Mutation::NextCommandLost,
+        Mutation::NextCommandLate,
+        Mutation::CountRecords,
+        Mutation::CommitBeforeAck,
+        Mutation::TornIsWhole,
+        Mutation::StaleStoreKept,
+        Mutation::FactsTwice,
+        Mutation::TrimToEnd,
+        Mutation::TimerEarly,
+        Mutation::JournalCommitted,
+        Mutation::ChangelogUncommitted,
+        Mutation::OffsetWithoutRows,
+        Mutation::AttemptsForgotten,
+        Mutation::TimersForgotten,
+        Mutation::CommandTwice,
+        Mutation::OutboxKept,
+        Mutation::LostAppendIgnored,
+        Mutation::NoClaim,
+        Mutation::FenceInAnyOrder,
+        Mutation::FenceJournalOnly,
+        Mutation::FenceCheckpointsOnly,
+    ];
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Mutation> {
+        Self::ALL.iter().copied().find(|mutation| format!("{mutation:?}") == name)
+    }
+}
+
+#[cfg(feature = "mutations")]
+mod active {
+    use super::Mutation;
+    use std::cell::Cell;
+
+    thread_local! {
+        static ACTIVE: Cell<Option<Mutation>> = const { Cell::new(None) };
+    }
+
+    /// Makes a mistake in all lanes of this thread, or none.
+    pub fn mutate(mutation: Option<Mutation>) {
+        ACTIVE.set(mutation);
+    }
+
+    /// Whether this mistake is to be made.
+    pub fn mutated(mutation: Mutation) -> bool {
+        ACTIVE.get() == Some(mutation)
+    }
+}
+
+#[cfg(feature = "mutations")]
+pub use active::{mutate, mutated};
+
+/// Whether this mistake is to be made.
+#[cfg(not(feature = "mutations"))]
+pub(super) const fn mutated(_: Mutation) -> bool {
+    false
+}
