@@ -9,6 +9,7 @@ use super::stage::Stage;
 use super::verdict::Verdict;
 use super::worker::{PANICKED, PARKED, STOPPED};
 use anyhow::{Context, Result, bail};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -51,9 +52,28 @@ pub fn run(options: &Options, seed: u64) -> Result<Verdict> {
         eprintln!("campaign: cut short: {error:#}");
     }
     accuse_by_logs(&stage);
+    judge_suspicions(&stage);
     let verdict = Verdict::of(&stage, seed, began.elapsed(), audited, &chosen, &skipped, outcome.err());
     std::fs::write(folder.join("figures.md"), verdict.markdown())?;
     Ok(verdict)
+}
+
+/// Looks at the input of what is suspicious.
+fn judge_suspicions(stage: &Stage) {
+    let suspicions = std::mem::take(&mut lock(&stage.ledger).suspicions);
+    if suspicions.is_empty() {
+        return;
+    }
+    let keys = suspicions.iter().map(|s| s.key.clone()).collect();
+    let doubled = stage.doubled_inputs(&keys).unwrap_or_else(|error| {
+        stage.faults.note(&format!("the commands cannot be read again: {error:#}"));
+        BTreeSet::new()
+    });
+    let mut ledger = lock(&stage.ledger);
+    ledger.doubled_inputs = doubled.len() as u64;
+    for suspicion in suspicions.iter().filter(|s| !doubled.contains(&s.key)) {
+        ledger.accuse(suspicion.wrong, &suspicion.what);
+    }
 }
 
 /// What the workers themselves say is wrong.

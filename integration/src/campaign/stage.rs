@@ -9,10 +9,12 @@ use super::load::Load;
 use super::options::Options;
 use super::proxy::{self, Link, Rule, Traffic};
 use super::worker::{Setting, WORKERS, Worker};
-use crate::kit::{Cluster, Isolation};
+use crate::kit::{Cluster, Isolation, Record};
 use anyhow::{Context, Result, bail};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rdkafka::error::KafkaError;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +23,8 @@ use tokio::runtime::Runtime;
 
 /// The run is given up when something that waits for nobody is this old.
 const STUCK: Duration = Duration::from_secs(300);
+/// A reader that hears nothing for so long has lost its broker.
+const LAST_WAIT: Duration = Duration::from_secs(30);
 const TEND_EVERY: Duration = Duration::from_millis(50);
 /// How long an init system waits before it starts a process again that ended by itself.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
@@ -244,6 +248,31 @@ impl Stage {
             Audit::new(&self.cluster, &self.setting.out, lanes, ledger, Ledger::saw)?,
             Audit::new(&self.cluster, &dlq, lanes, ledger, Ledger::saw_letter)?,
         ])
+    }
+
+    /// Those of the keys under which the commands topic holds a signal twice, byte for byte.
+    pub fn doubled_inputs(&self, keys: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+        let topic = format!("{}.commands", self.setting.app);
+        let (mut seen, mut doubled) = (BTreeSet::new(), BTreeSet::new());
+        for lane in 0..self.options.lanes {
+            let consumer = self.cluster.reader(&topic, &[lane], Isolation::Committed)?;
+            loop {
+                let record = match consumer.poll(LAST_WAIT) {
+                    Some(Ok(message)) => Record::of(&message),
+                    Some(Err(KafkaError::PartitionEOF(_))) => break,
+                    Some(Err(error)) => return Err(error.into()),
+                    None => bail!("{topic} {lane} gives nothing, and no end"),
+                };
+                let signal =
+                    record.headers.iter().any(|(name, kind)| name == "sakia-kind" && kind == "signal");
+                if let Some(key) = record.key.filter(|key| signal && keys.contains(key))
+                    && !seen.insert((key.clone(), record.value))
+                {
+                    doubled.insert(key);
+                }
+            }
+        }
+        Ok(doubled)
     }
 
     /// The group's lag on the commands, and transactions that are open though nobody runs.

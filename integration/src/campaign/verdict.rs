@@ -45,6 +45,7 @@ impl Verdict {
         add("workflows ended", ledger.workflows().to_string());
         add("steps called; again under the same key", format!("{}; {}", ledger.calls, ledger.repeated_calls));
         add("records read during the run and again after", audited.to_string());
+        add("signals that the load's own producer wrote twice", ledger.doubled_inputs.to_string());
         let traffic = &stage.traffic;
         let (commits, aborts) =
             (traffic.commits.load(Ordering::Relaxed), traffic.aborts.load(Ordering::Relaxed));
