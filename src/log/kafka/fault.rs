@@ -107,8 +107,10 @@ pub(crate) fn is_passing(code: Code) -> bool {
 pub(crate) fn question(what: &str, e: &KafkaError) -> LogError {
     match e.rdkafka_error_code() {
         Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
-            LogError::Broken(format!(
-                "{what}: there is no such topic or partition; create it, or correct the name"
+            // A broker that has just started says so of topics that it has not heard of yet (three brokers, one of
+            // them killed): lanes that took it for the truth stood still until somebody else got them.
+            LogError::Unavailable(format!(
+                "{what}: there is no such topic or partition; if that lasts, create it, or correct the name"
             ))
         }
         Some(
