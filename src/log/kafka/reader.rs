@@ -159,7 +159,10 @@ impl KafkaReader {
                 )))
             }
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
-                Err(LogError::Broken(format!("{at}: there is no such topic or partition; was it deleted?")))
+                // Also said by a broker that has just started and has not heard of it yet.
+                Err(LogError::Unavailable(format!(
+                    "{at}: there is no such topic or partition; was it deleted?"
+                )))
             }
             Some(Code::TopicAuthorizationFailed) => Err(LogError::Refused(format!(
                 "{at}: not authorised; grant this principal READ on the topic"
