@@ -31,7 +31,7 @@ const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(10);
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "answers",
     what: "the nth answer to EndTxn, Produce, InitProducerId, Fetch or Heartbeat is lost with its connection, or held",
-    weight: 4,
+    weight: 6,
     kinds: &[LOST_COMMIT, HELD_COMMIT, LOST_PRODUCE, HELD_PRODUCE, LOST_FETCH, HELD_HEARTBEAT, LOST_INIT],
     missing: super::no_proxy,
     play,

@@ -13,7 +13,7 @@ const RESETS: usize = 3;
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "network",
     what: "a worker's connections to a broker stall, are reset, or are slow with jitter",
-    weight: 2,
+    weight: 3,
     kinds: &[STALL, RESET, DELAY],
     missing: super::no_proxy,
     play,
