@@ -1,7 +1,7 @@
 //! Restore from a changelog in memory: whole, torn, compacted.
 
 use super::restore::restore;
-use super::{Host, Join, LaneConfig, LaneEnd, Topics};
+use super::{Host, Join, LaneConfig, LaneEnd, RestoreBudget, Topics};
 use crate::codec::group::Group;
 use crate::codec::{headers, key, row};
 use crate::core::ids::InstanceKey;
@@ -137,6 +137,7 @@ fn config() -> LaneConfig {
         min_compaction_lag: LAG,
         keep_deletes: LAG * 24,
         cache_bytes: 0,
+        restore_budget: Arc::new(RestoreBudget::new(0)),
         fence_timeout: LAG,
     }
 }
