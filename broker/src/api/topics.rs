@@ -140,7 +140,7 @@ impl Call<'_> {
         CreatePartitionsResponse::default().with_results(results.collect())
     }
 
-    pub(super) fn delete_records(&self, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
+    pub(crate) fn delete_records(&self, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
         let topics = request.topics.iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|p| {
                 let low = self.delete_records_of(&topic.name, p.partition_index, p.offset);

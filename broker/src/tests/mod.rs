@@ -1,5 +1,6 @@
 //! The broker without its wire: requests go straight to the handlers.
 mod compaction;
+mod model;
 mod recovery;
 mod timestamps;
 mod transactions;
