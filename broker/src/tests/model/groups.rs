@@ -183,6 +183,10 @@ impl World {
             groups.entry(GROUP.to_owned()).or_default().join(&request, self.time.instant())
         };
         self.note(at, &format!("joins -> {step:?}"));
+        if p.member.is_empty() && !matches!(step, JoinStep::Done(Err(_))) {
+            // as a new one: perhaps it had been replaced, and the other one has left since
+            self.processes[at].replaced = false;
+        }
         match step {
             JoinStep::Wait(id) => {
                 self.processes[at].member = id;
