@@ -135,7 +135,7 @@ impl Call<'_> {
         })
     }
 
-    pub(super) fn list_groups(&self, request: ListGroupsRequest) -> ListGroupsResponse {
+    pub(crate) fn list_groups(&self, request: ListGroupsRequest) -> ListGroupsResponse {
         let groups = self.node.groups.lock();
         let state = self.node.state();
         let ids: BTreeSet<&String> = groups.keys().chain(state.offsets.keys()).collect();
@@ -155,7 +155,7 @@ impl Call<'_> {
         ListGroupsResponse::default().with_groups(rows.collect())
     }
 
-    pub(super) fn describe_groups(&self, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
+    pub(crate) fn describe_groups(&self, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
         let groups = self.node.groups.lock();
         let state = self.node.state();
         let rows = request.groups.iter().map(|id| {
@@ -181,7 +181,7 @@ impl Call<'_> {
         DescribeGroupsResponse::default().with_groups(rows.collect())
     }
 
-    pub(super) fn delete_groups(&self, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
+    pub(crate) fn delete_groups(&self, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
         let mut groups = self.node.groups.lock();
         let mut state = self.node.state();
         let rows = request.groups_names.iter().map(|id| {

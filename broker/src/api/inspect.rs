@@ -15,7 +15,7 @@ use kafka_protocol::messages::{
 use std::collections::BTreeMap;
 
 impl Call<'_> {
-    pub(super) fn list_transactions(&self, request: ListTransactionsRequest) -> ListTransactionsResponse {
+    pub(crate) fn list_transactions(&self, request: ListTransactionsRequest) -> ListTransactionsResponse {
         let state = self.node.state();
         let now = self.node.time.now_ms();
         let rows = state
@@ -68,7 +68,7 @@ impl Call<'_> {
         DescribeTransactionsResponse::default().with_transaction_states(rows.collect())
     }
 
-    pub(super) fn describe_producers(&self, request: DescribeProducersRequest) -> DescribeProducersResponse {
+    pub(crate) fn describe_producers(&self, request: DescribeProducersRequest) -> DescribeProducersResponse {
         let state = self.node.state();
         let topics = request.topics.iter().map(|topic| {
             let partitions = topic.partition_indexes.iter().map(|index| {

@@ -4,6 +4,7 @@ mod model;
 mod recovery;
 mod timestamps;
 mod transactions;
+mod versions;
 
 use crate::api::Call;
 use crate::config::BrokerConfig;

@@ -213,7 +213,11 @@ impl World {
         }
         let count = self.dice.random_range(1..=3);
         let all = partitions();
-        let chosen: Vec<TopicPartition> = all.choose_multiple(&mut self.dice, count).cloned().collect();
+        let mut chosen: Vec<TopicPartition> = all.choose_multiple(&mut self.dice, count).cloned().collect();
+        let table = (TABLE.to_owned(), 0);
+        if !chosen.contains(&table) && self.coin(0.5) {
+            chosen.push(table);
+        }
         let expected = self.model.add(&id, p.who, &chosen, None);
         self.note(format!("add {chosen:?} to {id} by {:?}", p.who));
         let got = requests::add_partitions(&self.node, &id, p.who, &chosen);
@@ -228,6 +232,9 @@ impl World {
         self.note(format!("end {id} by {:?} commit {commit}", p.who));
         let got = requests::end(&self.node, &id, p.who, commit);
         self.settle(before, &got, &expected);
+        if self.coin(0.2) {
+            self.check();
+        }
     }
 
     fn rows(&mut self) -> Vec<NewRow> {
