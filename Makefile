@@ -18,7 +18,7 @@ endif
 
 KAFKA_PORT ?= 19092
 
-.PHONY: help setup demo demo-kafka test test-kafka core check bench
+.PHONY: help setup demo demo-kafka test test-kafka core broker-model check bench
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name what; do printf '  make %-11s %s\n' "$$name" "$$what"; done
@@ -44,6 +44,9 @@ test-kafka: setup ## the same checks on a real Apache Kafka (needs java 17 and m
 	@cargo test -p sakia-integration --no-run
 	@SAKIA_TEST_JOBS=$${SAKIA_TEST_JOBS:-5000} SAKIA_TEST_KILLS=$${SAKIA_TEST_KILLS:-30} \
 	  scripts/with-kafka $(KAFKA_PORT) SAKIA_TEST_BOOTSTRAP cargo test -p sakia-integration
+
+broker-model: setup ## the embedded broker against its model: SEEDS=n of them, 20000 unless said
+	@SAKIA_BROKER_SEEDS=$${SEEDS:-20000} cargo test -p sakia-broker --lib model::
 
 check: setup ## format, lints, house rules, docs, dependencies, compose file
 	@scripts/check
