@@ -63,9 +63,6 @@ pub(super) fn replay(
         let value = record.value.as_deref().unwrap_or_default();
         let found = journal::decode(value).map_err(|e| broken(&config, record.offset, &e.to_string()))?;
         if found.seq <= from.journal_seq {
-            if mutated(Mutation::FactsTwice) {
-                engine.apply_facts(found, None)?;
-            }
             continue;
         }
         if found.seq != end.seq + 1 || found.epoch < end.epoch {

@@ -93,6 +93,12 @@ impl Log for SimLog {
         let ids = ["journal", "a", "b"]
             .map(|role| Arc::<str>::from(format!("{}-{}-{role}", names.app, names.partition)));
         for at in order {
+            let slow = {
+                let mut world = self.host.sim.world();
+                let slow = world.profile.slow_fence;
+                world.fault(slow).then(|| Duration::from_millis(world.rng.u64(1..3_000)))
+            };
+            self.host.sleep(slow.unwrap_or_default());
             let bump = !(mutated(Mutation::FenceJournalOnly) && at > 0)
                 && !(mutated(Mutation::FenceCheckpointsOnly) && at == 0);
             let fenced = ask_until_free(&self.host, |world| {
