@@ -155,7 +155,7 @@ impl Seen {
         let (mut rows, mut outgoing, mut groups) = (Vec::new(), Vec::new(), Vec::new());
         for (place, offset, entry) in &decided.written {
             let Content::Data { key, value, headers } = &entry.content else { continue };
-            if &*place.0 == format!("{APP}.changelog") {
+            if *place.0 == *format!("{APP}.changelog") {
                 let group = headers.iter().find(|(n, _)| n == headers::GROUP).map(|(_, v)| Group::decode(v));
                 groups.push(group.ok_or("a changelog record without a group")?.map_err(|e| e.to_string())?);
                 rows.push((*offset, key.clone().unwrap_or_default(), value.clone()));
