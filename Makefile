@@ -18,7 +18,7 @@ endif
 
 KAFKA_PORT ?= 19092
 
-.PHONY: help setup demo demo-kafka test test-kafka core broker-model check bench
+.PHONY: help setup demo demo-kafka test test-kafka core broker-model check bench sim
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name what; do printf '  make %-11s %s\n' "$$name" "$$what"; done
@@ -36,6 +36,12 @@ demo-kafka: setup ## the same on a real Apache Kafka (needs java 17 and mvn)
 
 test: setup ## everything, on the embedded broker
 	@cargo test --workspace
+
+SEEDS ?= 10000
+FROM ?= 0
+
+sim: ## SEEDS=n simulations of lanes on a bad Kafka, from seed FROM on; no librdkafka, no RocksDB
+	@cargo run -q -p sakia-simulator -- --seeds $(SEEDS) --from $(FROM)
 
 core: ## the pure part alone: no librdkafka, no RocksDB, in seconds
 	@cargo test --no-default-features --lib --test workflows

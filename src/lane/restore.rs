@@ -20,25 +20,47 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Behind the last record of a checkpoint there is always the marker of its transaction.
 const MARKER: i64 = 1;
 
-/// Reads the changelog from where the store is to its end, which is asked behind the fence. Returns the position.
+/// What a restore found.
+#[derive(Debug)]
+pub(super) struct Restored {
+    /// How far the lane is; `None` if it never wrote a checkpoint.
+    pub(super) position: Option<Position>,
+    /// The changelog's end, behind the fence.
+    pub(super) end: i64,
+}
+
+/// Reads the changelog from where the store is to its end, which is asked behind the fence.
 pub(super) fn restore(
     config: &LaneConfig,
     log: &dyn Log,
     store: &mut dyn Store,
     host: &dyn Host,
-) -> Result<Option<Position>, LaneEnd> {
-    let ends = || log.offsets(&config.topics.changelog, config.partition, isolation());
-    let range = ends()?;
+) -> Result<Restored, LaneEnd> {
+    let range = log.offsets(&config.topics.changelog, config.partition, isolation())?;
     let written = position(store)?.map_or(0, |p| p.now);
     let from = begin(config, store, host, range, written)?;
     if from < range.end {
-        match read(config, log, store, host, (from, range)) {
-            // Behind the fence only a later owner writes: then compaction may work on what this one still reads.
-            Err(LaneEnd::Broken(why)) if ends()?.end > range.end => return Err(LaneEnd::Lost(why)),
-            done => done?,
-        }
+        let done = read(config, log, store, host, (from, range));
+        unless_lost(done, config, log, range.end)?;
     }
-    position(store)
+    Ok(Restored { position: position(store)?, end: range.end })
+}
+
+/// What is broken may be the work of a later owner, which compacts and trims behind its checkpoints: behind the fence only
+/// such a one writes to the changelog. Then the lane is lost, and nothing is broken.
+pub(super) fn unless_lost<T>(
+    found: Result<T, LaneEnd>,
+    config: &LaneConfig,
+    log: &dyn Log,
+    end: i64,
+) -> Result<T, LaneEnd> {
+    match found {
+        Err(LaneEnd::Broken(why)) => {
+            let now = log.offsets(&config.topics.changelog, config.partition, isolation())?.end;
+            Err(if now > end { LaneEnd::Lost(why) } else { LaneEnd::Broken(why) })
+        }
+        found => found,
+    }
 }
 
 fn isolation() -> Isolation {
