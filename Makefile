@@ -17,8 +17,12 @@ ifneq ($(shell command -v ccache),)
 endif
 
 KAFKA_PORT ?= 19092
+# The campaign has a Kafka of its own, on a hundred ports from this one.
+CAMPAIGN_PORT ?= 19292
+MINUTES ?= 30
+BROKERS ?= 1
 
-.PHONY: help setup demo demo-kafka test test-kafka core broker-model check bench sim
+.PHONY: help setup demo demo-kafka test test-kafka core broker-model check bench sim campaign
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name what; do printf '  make %-11s %s\n' "$$name" "$$what"; done
@@ -53,6 +57,12 @@ test-kafka: setup ## the same checks on a real Apache Kafka (needs java 17 and m
 
 broker-model: setup ## the embedded broker against its model: SEEDS=n of them, 20000 unless said
 	@SAKIA_BROKER_SEEDS=$${SEEDS:-20000} cargo test -p sakia-broker --lib model::
+
+campaign: setup ## attack it on a real Apache Kafka: MINUTES=30 [BROKERS=1|3] [SEED=n] [SCENARIO=name] (needs java 17, mvn)
+	@scripts/install-faketime
+	@cargo build -p sakia-integration --bins
+	@"$$CARGO_TARGET_DIR/debug/campaign" --minutes $(MINUTES) --brokers $(BROKERS) --port $(CAMPAIGN_PORT) \
+	  $(if $(SEED),--seed $(SEED)) $(addprefix --scenario ,$(SCENARIO))
 
 check: setup ## format, lints, house rules, docs, dependencies, compose file
 	@scripts/check

@@ -7,8 +7,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use sakia::log::kafka::{
-    Admin, CommandFeed, IdempotentProducer, IngressWriter, KafkaConfig, KafkaLog, Membership,
-    MembershipEvent, TopicPartition, partition_for,
+    Admin, CommandFeed, FeedSink, IdempotentProducer, IngressWriter, KafkaConfig, KafkaLog, Membership,
+    MembershipEvent, Offer, TopicPartition, partition_for,
 };
 use sakia::log::{Appended, Isolation, JournalAcks, LaneNames, Log, LogError, LogReader, NewRecord, Record};
 use std::sync::Arc;
@@ -386,6 +386,38 @@ fn the_feed_loses_nothing_behind_a_slow_taker() {
     assert!(matches!(&e, LogError::Broken(s) if s.contains(&t)), "{e}");
     drop(p.send(&record(&t, Some(1), "k", "live")).unwrap());
     drain(&fast_rx, half, half + 1, 0);
+}
+
+/// Has never room.
+struct Full(Sender<()>);
+
+impl FeedSink for Full {
+    fn offer(&mut self, batch: Vec<Record>) -> Offer {
+        self.0.send(()).unwrap();
+        Offer::Full(batch)
+    }
+    fn failed(&mut self, error: LogError) {
+        panic!("{error}");
+    }
+}
+
+#[test]
+fn a_partition_that_was_removed_while_its_taker_was_full_is_fed_again() {
+    let c = broker::config();
+    let t = topic(&c, "feed-again", 1);
+    let p = IdempotentProducer::new(&c).unwrap();
+    futures::executor::block_on(p.send(&record(&t, Some(0), "k", "v")).unwrap()).unwrap().unwrap();
+    let feed = CommandFeed::open(&c).unwrap();
+    let (offered, offers) = unbounded();
+    feed.add(&t, 0, 0, Full(offered)).unwrap();
+    // At the second offer the answer to the first one has been acted upon.
+    offers.recv_timeout(WAIT).unwrap();
+    offers.recv_timeout(WAIT).unwrap();
+    feed.remove(&t, 0).unwrap();
+    let (taker, taken) = bounded(4);
+    feed.add(&t, 0, 0, taker).unwrap();
+    let batch = taken.recv_timeout(WAIT).unwrap().unwrap();
+    assert_eq!(values(&batch), ["v"]);
 }
 
 type Events = Receiver<(&'static str, Vec<TopicPartition>)>;

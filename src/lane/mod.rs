@@ -16,6 +16,7 @@ mod acks;
 mod agenda;
 mod append;
 mod checkpoint;
+mod clock;
 mod describe;
 mod engine;
 mod fault;

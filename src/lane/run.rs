@@ -4,6 +4,7 @@ use super::acks::Acks;
 use super::agenda::Attempt;
 use super::append::Appender;
 use super::checkpoint::{self, Checkpointer};
+use super::clock::LaneClock;
 use super::engine::Engine;
 use super::fault::crash_point;
 use super::mutation::{Mutation, mutated};
@@ -54,6 +55,7 @@ pub struct Lane {
     /// What the checkpoint under way will say.
     pending: Option<Position>,
     turn: MyTurn,
+    clock: LaneClock,
     /// When it began.
     last_checkpoint: Duration,
     stopping: bool,
@@ -73,6 +75,7 @@ impl Lane {
             committed,
             pending: None,
             turn: MyTurn::Not,
+            clock: LaneClock::new(parts.host.clone()),
             last_checkpoint: parts.host.uptime(),
             stopping: false,
             parts,
@@ -103,7 +106,7 @@ impl Lane {
     /// One round. `true` when the lane was stopped and everything is committed.
     fn round(&mut self, feed: &Receiver<Feed>) -> Result<bool, LaneEnd> {
         self.wait(feed)?;
-        let now = self.parts.host.now();
+        let now = self.now();
         if !self.stopping {
             self.take_due(now);
             self.start_released(now);
@@ -122,7 +125,8 @@ impl Lane {
     fn wait(&mut self, feed: &Receiver<Feed>) -> Result<(), LaneEnd> {
         let host = self.parts.host.clone();
         let mut taken = Ok(false);
-        host.wait(self.timeout(), &mut |block| {
+        let timeout = self.timeout();
+        host.wait(timeout, &mut |block| {
             taken = self.take_input(feed, block);
             !matches!(taken, Ok(false))
         });
@@ -168,8 +172,8 @@ impl Lane {
     }
 
     /// How long nothing needs to be done if nothing comes.
-    fn timeout(&self) -> Duration {
-        let now = self.parts.host.now();
+    fn timeout(&mut self) -> Duration {
+        let now = self.now();
         let mut wait = IDLE_MAX;
         // What is due but cannot be taken is no reason to look again at once.
         if self.takes_due()
@@ -207,12 +211,17 @@ impl Lane {
         }
     }
 
+    fn now(&mut self) -> Millis {
+        self.clock.now(self.parts.engine.machine.now())
+    }
+
     fn live(&self, now: Millis) -> Live {
         Live { seq: self.parts.appender.seq(), now }
     }
 
     fn apply_commands(&mut self, batch: &[crate::log::Record]) -> Result<(), LaneEnd> {
-        let live = self.live(self.parts.host.now());
+        let now = self.now();
+        let live = self.live(now);
         for record in batch {
             self.parts.engine.apply_record(record, Some(live))?;
         }

@@ -88,7 +88,7 @@ fn folder(options: &Options, seed: u64) -> Result<PathBuf> {
 
 fn choose(options: &Options) -> Result<Vec<&'static Scenario>> {
     if options.scenario.is_empty() {
-        return Ok(scenarios::ALL.to_vec());
+        return Ok(scenarios::ALL.iter().copied().filter(|s| s.weight > 0).collect());
     }
     let find = |name: &String| scenarios::ALL.iter().find(|s| s.name == name).copied();
     options.scenario.iter().map(|n| find(n).with_context(|| format!("no scenario {n}: see --list"))).collect()
@@ -117,7 +117,7 @@ fn follow(reader: &Audit, done: &AtomicBool) -> Result<u64> {
     Ok(audited + reader.audit()?)
 }
 
-/// Plays decks of scenarios until the time is over; a run of chosen scenarios plays each at least once.
+/// Plays decks of scenarios until the time is over, and each scenario at least once however short that is.
 fn play(stage: &mut Stage, chosen: &[&'static Scenario], skipped: &mut Vec<String>) -> Result<()> {
     let began = Instant::now();
     let length = Duration::from_secs_f64(stage.options.minutes * 60.0);
@@ -136,9 +136,12 @@ fn play(stage: &mut Stage, chosen: &[&'static Scenario], skipped: &mut Vec<Strin
     if !stage.pass_until(RECOVERY, first)? {
         bail!("no workflow ended within {RECOVERY:?}");
     }
+    let mut first = true;
     loop {
-        for scenario in scenarios::deck(stage, &playable) {
-            if began.elapsed() >= length {
+        let deck = scenarios::deck(stage, &playable, first);
+        let must = std::mem::take(&mut first);
+        for scenario in deck {
+            if !must && began.elapsed() >= length {
                 return Ok(());
             }
             progress(&stage.faults, &lock(&stage.ledger), scenario.name);

@@ -7,7 +7,7 @@ use super::faults::Faults;
 use super::ledger::{Ledger, Wrong};
 use super::load::Load;
 use super::options::Options;
-use super::proxy::{self, Link, Traffic};
+use super::proxy::{self, Link, Rule, Traffic};
 use super::worker::{Setting, WORKERS, Worker};
 use crate::kit::{Cluster, Isolation};
 use anyhow::{Context, Result, bail};
@@ -181,9 +181,27 @@ impl Stage {
         self.faults.watch(kind, next);
     }
 
-    /// Some worker's clock is not the machine's from now on, or all are again.
-    pub fn clocks_differ(&self, differ: bool) {
-        lock(&self.ledger).clocks_differ = differ;
+    /// Arms a rule on all ways of a worker; tells how many rules had struck there before.
+    pub fn arm(&self, worker: usize, rule: Rule) -> u64 {
+        for link in &self.links[worker] {
+            link.arm(rule);
+        }
+        self.struck(worker)
+    }
+
+    /// How many rules have struck on the ways of a worker.
+    pub fn struck(&self, worker: usize) -> u64 {
+        self.links[worker].iter().map(|link| link.struck()).sum()
+    }
+
+    /// From now on the time of some lane is not the machine's.
+    pub fn clocks_differ(&self) {
+        lock(&self.ledger).clocks_differ = true;
+    }
+
+    /// Names what has not ended, some of each kind.
+    pub fn list_open(&self, most: usize) -> Vec<String> {
+        lock(&self.ledger).list_open(most)
     }
 
     /// Alarms that have not fired.

@@ -183,7 +183,7 @@ impl Feed {
                     connect(self.consumer.client(), &topic, CONNECT_WAIT);
                 }
                 let tap = Tap { topic, partition, next: from, waiting: Vec::new(), paused: false, sink };
-                let added = tap.list().and_then(|l| self.consumer.incremental_assign(&l));
+                let added = tap.list().and_then(|l| self.assign(&l));
                 if added.is_ok() {
                     self.taps.push(tap);
                 }
@@ -196,6 +196,13 @@ impl Feed {
                 drop(done.send(Ok(())));
             }
         }
+    }
+
+    /// librdkafka keeps a partition paused over an unassign: without the resume, one that was given up while its taker was
+    /// full would never be fed again in this process.
+    fn assign(&self, list: &TopicPartitionList) -> KafkaResult<()> {
+        self.consumer.incremental_assign(list)?;
+        self.consumer.resume(list)
     }
 
     fn unplug(&mut self, i: usize) -> Tap {
@@ -302,14 +309,13 @@ impl Feed {
 
     /// librdkafka stops fetching a partition after an offset error; begin again where we are.
     fn restart(&mut self, i: usize) {
-        let tap = &mut self.taps[i];
-        let again = tap.list().and_then(|l| {
-            self.consumer.incremental_unassign(&l).and_then(|()| self.consumer.incremental_assign(&l))
-        });
-        tap.paused = false;
+        let tap = &self.taps[i];
+        let again =
+            tap.list().and_then(|l| self.consumer.incremental_unassign(&l).and_then(|()| self.assign(&l)));
         if let Err(e) = again {
             tracing::warn!(topic = tap.topic, partition = tap.partition, error = %e, "cannot restart fetching");
         }
+        self.taps[i].paused = false;
     }
 }
 

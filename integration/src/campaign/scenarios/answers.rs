@@ -25,7 +25,8 @@ const COMMON: &[(Api, bool, &str)] = &[
     (Api::Heartbeat, false, HELD_HEARTBEAT),
 ];
 const STRIKE_WITHIN: Duration = Duration::from_secs(4);
-const STRIKES: usize = 5;
+/// A take-over waits for the group.
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "answers",
@@ -38,7 +39,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 
 fn play(stage: &mut Stage) -> Result<()> {
     let begin = stage.rng.random_range(0..COMMON.len());
-    for strike in 0..STRIKES {
+    for strike in 0..COMMON.len() {
         let (api, lost, kind) = COMMON[(begin + strike) % COMMON.len()];
         let length = if lost { Duration::ZERO } else { draw_ms(stage, 500..3_000) };
         let action = if lost { Action::Lose } else { Action::Hold(length) };
@@ -50,10 +51,10 @@ fn play(stage: &mut Stage) -> Result<()> {
     // A worker that starts again takes its lanes over, and there the answer to the fence is lost.
     let victim = super::draw_worker(stage);
     let rule = Rule { api: Api::InitProducerId, pass: 0, action: Action::Lose };
-    let before = arm(stage, victim, rule);
+    let before = stage.arm(victim, rule);
     stage.workers[victim].kill()?;
     stage.workers[victim].start()?;
-    if stage.pass_until(STRIKE_WITHIN, |stage| struck(stage, victim) > before)? {
+    if stage.pass_until(TAKEN_OVER_WITHIN, |stage| stage.struck(victim) > before)? {
         stage.faults.did(LOST_INIT, &stage.workers[victim].id, Duration::ZERO);
     }
     stage.heal()?;
@@ -64,22 +65,11 @@ fn play(stage: &mut Stage) -> Result<()> {
 /// Arms a rule on all ways of a worker, and waits until it has struck on one of them.
 fn strike_once(stage: &mut Stage, rule: Rule, kind: &'static str, length: Duration) -> Result<()> {
     let victim = super::draw_worker(stage);
-    let before = arm(stage, victim, rule);
-    let struck = stage.pass_until(STRIKE_WITHIN, |stage| struck(stage, victim) > before)?;
+    let before = stage.arm(victim, rule);
+    let struck = stage.pass_until(STRIKE_WITHIN, |stage| stage.struck(victim) > before)?;
     if struck {
         stage.faults.did(kind, &stage.workers[victim].id, length);
         stage.pass(length)?;
     }
     stage.heal()
-}
-
-fn arm(stage: &Stage, worker: usize, rule: Rule) -> u64 {
-    for link in &stage.links[worker] {
-        link.arm(rule);
-    }
-    struck(stage, worker)
-}
-
-fn struck(stage: &Stage, worker: usize) -> u64 {
-    stage.links[worker].iter().map(|link| link.struck()).sum()
 }

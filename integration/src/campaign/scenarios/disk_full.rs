@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const KIND: &str = "disk full";
 const SIZE: &str = "size=48m";
-const CHUNK: [u8; 65_536] = [0xa5; 65_536];
+static CHUNK: [u8; 65_536] = [0xa5; 65_536];
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "disk-full",

@@ -5,13 +5,14 @@ use super::{Scenario, draw_ms, draw_worker, nothing};
 use crate::campaign::stage::Stage;
 use anyhow::Result;
 use rand::Rng;
+use std::time::Duration;
 
 const SHORT: &str = "worker paused";
 const ZOMBIE: &str = "worker paused beyond session and transaction timeout";
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "worker-pause",
-    what: "SIGSTOP of a worker for seconds, one time in four beyond the session and the transaction timeout",
+    what: "SIGSTOP of a worker for seconds, sometimes beyond the session and the transaction timeout",
     weight: 4,
     kinds: &[SHORT, ZOMBIE],
     missing: nothing,
@@ -19,14 +20,21 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 fn play(stage: &mut Stage) -> Result<()> {
-    let victim = draw_worker(stage);
-    // The first of a run is a zombie, so that a short run has one too.
+    // The first of a run is both, so that a short run has both.
     let first = !stage.faults.counts().contains_key(ZOMBIE);
-    let (kind, length) = if first || stage.rng.random_ratio(1, 6) {
-        (ZOMBIE, draw_ms(stage, 12_000..18_000))
-    } else {
-        (SHORT, draw_ms(stage, 1_000..5_000))
-    };
+    if first || stage.rng.random_ratio(1, 6) {
+        let length = draw_ms(stage, 12_000..18_000);
+        pause(stage, ZOMBIE, length)?;
+        if !first {
+            return Ok(());
+        }
+    }
+    let length = draw_ms(stage, 1_000..5_000);
+    pause(stage, SHORT, length)
+}
+
+fn pause(stage: &mut Stage, kind: &'static str, length: Duration) -> Result<()> {
+    let victim = draw_worker(stage);
     stage.watch(kind);
     stage.workers[victim].pause()?;
     stage.faults.did(kind, &stage.workers[victim].id, length);
