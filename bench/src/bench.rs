@@ -9,6 +9,7 @@ use crate::plan::{self, CLOSED, Closed, STEPS};
 use crate::results::Results;
 use crate::sides::{Side, Stage};
 use crate::subject::{Make, Places, Subject};
+use crate::workloads::{self, Curves};
 use anyhow::Result;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ mod port {
 pub(crate) struct Outcome {
     /// Everything that has a workload's name.
     pub(crate) results: Results,
+    /// For drawings.
+    pub(crate) curves: Curves,
     /// Beside bare Kafka.
     pub(crate) floor: Option<Measured>,
     /// Versions and settings, line by line.
@@ -38,12 +41,16 @@ pub(crate) struct Outcome {
 /// Measures all that is wanted. What fails is noted, and the rest goes on.
 pub(crate) fn run(options: &Options) -> Result<Outcome> {
     let places = options.places();
-    let mut outcome = Outcome { results: Results::default(), floor: None, about: options.about.clone() };
+    let (results, curves, floor) = (Results::default(), Curves::default(), None);
+    let mut outcome = Outcome { results, curves, floor, about: options.about.clone() };
     outcome.results.log = Some(options.folder.join("samples.jsonl"));
     let cells: Vec<&Closed> = CLOSED.iter().filter(|cell| options.wants(cell.name)).collect();
-    if !cells.is_empty() || options.wants("step") {
-        in_turn(options, &places, &cells, &mut outcome)?;
+    if (!cells.is_empty() || options.wants("step"))
+        && let Err(why) = in_turn(options, &places, &cells, &mut outcome)
+    {
+        outcome.results.fail("what is measured in turn", &why);
     }
+    workloads::run(options, &mut outcome)?;
     Ok(outcome)
 }
 

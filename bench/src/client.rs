@@ -124,6 +124,14 @@ impl Client {
         Ok(number)
     }
 
+    /// Starts a workflow on a certain lane.
+    pub(crate) fn start_on(&mut self, lane: i32, work: Work) -> Result<u64> {
+        while self.lane_of(self.started + 1) != lane {
+            self.started += 1;
+        }
+        self.start(work)
+    }
+
     /// Starts a workflow whose result nobody waits for.
     pub(crate) fn start_unheard(&mut self, work: Work) -> Result<u64> {
         self.started += 1;
@@ -153,11 +161,6 @@ impl Client {
             ],
         };
         self.producer.send(&self.commands, &record)
-    }
-
-    /// Workflows started so far.
-    pub(crate) fn started(&self) -> u64 {
-        self.started
     }
 
     /// Waits until everything sent is in the log.

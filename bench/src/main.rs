@@ -21,6 +21,7 @@ mod sides;
 mod subject;
 mod timeline;
 mod usage;
+mod workloads;
 
 use crate::subject::Places;
 use anyhow::{Result, ensure};
