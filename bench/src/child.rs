@@ -23,7 +23,8 @@ pub(crate) struct Child {
 
 /// Sends a signal to a process, by the name that `kill` has for it.
 pub(crate) fn signal(process: u32, name: &str) -> Result<()> {
-    let status = Command::new("kill").args(["-s", name, &process.to_string()]).status()?;
+    let status =
+        Command::new("kill").args(["-s", name, &process.to_string()]).stderr(Stdio::null()).status()?;
     if !status.success() {
         bail!("process {process} cannot be sent {name}");
     }

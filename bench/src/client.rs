@@ -72,15 +72,16 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects, and waits until every lane of the app answers.
-    pub(crate) fn connect(brokers: &str, app: &str, lanes: i32) -> Result<Self> {
+    /// Connects, and waits until every lane of the app answers. A client reads what is committed; only who wants to
+    /// know when a lane works reads more.
+    pub(crate) fn connect(brokers: &str, app: &str, lanes: i32, isolation: Isolation) -> Result<Self> {
         let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis().try_into()?;
         let mut client = Client {
             app: app.into(),
             lanes,
             commands: format!("{app}.commands"),
             producer: Producer::open(brokers, None)?,
-            replies: Reader::at_end(brokers, &format!("{app}.replies"), Isolation::Committed)?,
+            replies: Reader::at_end(brokers, &format!("{app}.replies"), isolation)?,
             run,
             started: 0,
         };

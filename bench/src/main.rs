@@ -8,6 +8,7 @@ mod bench;
 mod child;
 mod client;
 mod cluster;
+mod drawings;
 mod figures;
 mod floor;
 mod floor_report;
@@ -115,6 +116,7 @@ fn main() -> Result<()> {
     let options = Options::parse();
     options.check()?;
     let outcome = bench::run(&options)?;
-    std::fs::write(&options.out, page::markdown(&options, &outcome)?)?;
+    let drawings = drawings::draw(&outcome, &options.drawings)?;
+    std::fs::write(&options.out, page::markdown(&outcome, &drawings))?;
     Ok(())
 }

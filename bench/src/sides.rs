@@ -25,7 +25,7 @@ pub(crate) struct Stage {
 /// One of those that are compared.
 pub(crate) enum Side {
     /// Sakia.
-    Sakia(Box<Stage>),
+    Sakia(Stage),
     /// Another.
     Peer(Peer),
 }

@@ -3,7 +3,7 @@
 use crate::child::Child;
 use crate::client::Client;
 use crate::cluster::Broker;
-use crate::kafka;
+use crate::kafka::{self, Isolation};
 use crate::usage::Watched;
 use anyhow::{Context as _, Result};
 use std::path::{Path, PathBuf};
@@ -83,11 +83,6 @@ impl Subject {
         &self.make.name
     }
 
-    /// Its lanes.
-    pub(crate) fn lanes(&self) -> i32 {
-        self.make.lanes
-    }
-
     /// Its brokers' address.
     pub(crate) fn brokers(&self) -> &str {
         &self.brokers
@@ -104,7 +99,12 @@ impl Subject {
 
     /// A client of it; waits until it answers.
     pub(crate) fn client(&self) -> Result<Client> {
-        let client = Client::connect(&self.brokers, &self.make.name, self.make.lanes);
+        self.client_that_reads(Isolation::Committed)
+    }
+
+    /// A client that also reads what is not committed yet.
+    pub(crate) fn client_that_reads(&self, isolation: Isolation) -> Result<Client> {
+        let client = Client::connect(&self.brokers, &self.make.name, self.make.lanes, isolation);
         client.with_context(|| self.end_of_logs())
     }
 

@@ -28,9 +28,13 @@ pub(super) fn run(ground: &Ground<'_>, results: &mut Results, curves: &mut Curve
             let number = client.start(Work::History(STEPS))?;
             let (ended, value) = client.next_result(LIMIT)?.context("it does not end")?;
             ensure!(ended == number, "a reply to something else");
-            took = serde_json::from_slice::<Vec<u32>>(&value)?.into_iter().map(|us| f64::from(us) / 1e3).collect();
+            took = serde_json::from_slice::<Vec<u32>>(&value)?
+                .into_iter()
+                .map(|us| f64::from(us) / 1e3)
+                .collect();
             ensure!(took.len() + 1 == STEPS as usize, "{} steps ran", took.len() + 1);
-            let (early, late) = (median(took[10..10 + AROUND].to_vec()), median(took[took.len() - AROUND..].to_vec()));
+            let (early, late) =
+                (median(took[10..10 + AROUND].to_vec()), median(took[took.len() - AROUND..].to_vec()));
             Ok(Values::from([
                 ("completed".into(), 1.0),
                 ("total_s".into(), took.iter().sum::<f64>() / 1e3),

@@ -58,7 +58,8 @@ fn one(
                 ("completed".into(), load.completed as f64),
             ]))
         })?;
-        let per_step_us = |part: &str| sample.cpu_ms_each(|role| role.starts_with(part)) * 1e3 / f64::from(STEPS);
+        let per_step_us =
+            |part: &str| sample.cpu_ms_each(|role| role.starts_with(part)) * 1e3 / f64::from(STEPS);
         let (app, broker) = (per_step_us("app"), per_step_us("broker"));
         sample.values.insert("app_cpu_us_per_step".into(), app);
         sample.values.insert("broker_cpu_us_per_step".into(), broker);

@@ -1,9 +1,9 @@
 //! What is not a closed loop: each file is one workload, on an app and often a cluster of its own.
 
 mod history;
-mod lanes;
+pub(crate) mod lanes;
 mod pipeline;
-mod recovery;
+pub(crate) mod recovery;
 mod soak;
 mod suspended;
 mod timers;
@@ -15,7 +15,7 @@ use crate::cluster::{Broker, Kafka, Shape};
 use crate::peer::Installed;
 use crate::plan::{self, STEPS};
 use crate::results::Results;
-use crate::subject::Places;
+use crate::subject::{Make, Places, Subject};
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,7 +24,9 @@ use std::time::Duration;
 pub(crate) type Curves = BTreeMap<String, Vec<(f64, f64)>>;
 
 /// Time for a new broker's JVM to compile what it does often.
-const WARM_UP: Duration = Duration::from_secs(12);
+const JVM_WARM_UP: Duration = Duration::from_secs(15);
+/// Time for a new app.
+const WARM_UP: Duration = Duration::from_secs(3);
 
 /// What all of them stand on.
 pub(crate) struct Ground<'a> {
@@ -64,12 +66,19 @@ pub(crate) fn run(options: &Options, outcome: &mut Outcome) -> Result<()> {
     };
     let (restate, streams) = (peer(plan::RESTATE, 0), peer(plan::STREAMS, 2));
     let ground = Ground { options, places, broker, restate, streams };
+    warm_the_broker(&ground)?;
     for (name, workload) in wanted {
         if let Err(why) = workload(&ground, &mut outcome.results, &mut outcome.curves) {
             outcome.results.fail(name, &why);
         }
     }
     Ok(())
+}
+
+fn warm_the_broker(ground: &Ground<'_>) -> Result<()> {
+    eprintln!("bench: warming up");
+    let subject = Subject::start(&ground.places, &ground.broker, Make::of("warm-up"))?;
+    subject.client()?.closed_loop(Work::Chain(STEPS), 64, Duration::ZERO, JVM_WARM_UP).map(drop)
 }
 
 fn warm_up(client: &mut Client) -> Result<()> {

@@ -17,18 +17,16 @@ const IN: &str = "bench-in";
 const OUT: &str = "bench-out";
 const PER_SECOND: u64 = 1_000;
 /// The first part is not measured.
-const RAMP: Duration = Duration::from_secs(5);
-const LENGTH: Duration = Duration::from_secs(15);
+const RAMP: Duration = Duration::from_secs(3);
+const LENGTH: Duration = Duration::from_secs(10);
 /// For the last record to come out, also after a kill.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) fn run(ground: &Ground<'_>, results: &mut Results, _curves: &mut Curves) -> Result<()> {
     let topic = |name: &str| NewOne::single(name.into(), kafka::PLAIN);
     kafka::make_topics(ground.broker.bootstrap(), &[topic(IN), topic(OUT)])?;
-    let variables = vec![
-        ("BENCH_PIPE".into(), "yes".into()),
-        ("SAKIA_INSTANCE_ID".into(), "process-{process}".into()),
-    ];
+    let variables =
+        vec![("BENCH_PIPE".into(), "yes".into()), ("SAKIA_INSTANCE_ID".into(), "process-{process}".into())];
     let make = Make { variables, ..Make::of("pipeline") };
     let mut subject = Subject::start(&ground.places, &ground.broker, make)?;
     let mut client = subject.client()?;

@@ -41,7 +41,8 @@ pub(super) fn run(ground: &Ground<'_>, results: &mut Results, curves: &mut Curve
         let part = (slices.len() / 10).max(1);
         let first = |value: fn(&Slice) -> f64| median(slices.iter().take(part).map(value));
         let last = |value: fn(&Slice) -> f64| median(slices.iter().rev().take(part).map(value));
-        let memory = slices.iter().enumerate().map(|(n, s)| (n as f64 * SLICE.as_secs_f64() / 60.0, s.rss_mb));
+        let memory =
+            slices.iter().enumerate().map(|(n, s)| (n as f64 * SLICE.as_secs_f64() / 60.0, s.rss_mb));
         curves.insert("soak: memory".into(), memory.collect());
         Ok(Values::from([
             ("minutes".into(), length.as_secs_f64() / 60.0),
