@@ -48,5 +48,5 @@ test-kafka: setup ## the same checks on a real Apache Kafka (needs java 17 and m
 check: setup ## format, lints, house rules, docs, dependencies, compose file
 	@scripts/check
 
-bench: setup ## measure beside bare Kafka clients on a real Kafka, and rewrite docs/performance.md (needs java 17 and mvn)
+bench: setup ## measure beside bare Kafka and the peers, and rewrite docs/performance.md (needs java 17, mvn, npm, go)
 	@bench/run

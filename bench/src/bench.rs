@@ -58,7 +58,7 @@ pub(crate) fn run(options: &Options) -> Result<Outcome> {
 fn in_turn(options: &Options, places: &Places, cells: &[&Closed], outcome: &mut Outcome) -> Result<()> {
     let mut main = stage(places, plan::SAKIA)?;
     let mut floor = if options.wants("step") { Some(Floor::connect(&mut main)?) } else { None };
-    let mut sides = vec![Side::Sakia(main)];
+    let mut sides = vec![Side::Sakia(Box::new(main))];
     others(options, places, cells, &mut sides, outcome);
     warm_up(options, &mut sides, floor.as_mut(), cells)?;
     for round in 0..options.rounds + EXTRA_ROUNDS {
@@ -158,14 +158,14 @@ fn others(
                 Ok(if *name == plan::STREAMS { peer.shares(broker.clone()) } else { peer })
             });
         match started {
-            Ok(peer) => sides.push(Side::Peer(peer)),
+            Ok(peer) => sides.push(Side::Peer(Box::new(peer))),
             Err(why) => outcome.results.fail(name, &why),
         }
     }
     for name in [plan::FLUSHED, plan::EMBEDDED] {
         if needed(name) {
             match stage(places, name) {
-                Ok(stage) => sides.push(Side::Sakia(stage)),
+                Ok(stage) => sides.push(Side::Sakia(Box::new(stage))),
                 Err(why) => outcome.results.fail(name, &why),
             }
         }

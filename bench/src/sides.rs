@@ -25,9 +25,9 @@ pub(crate) struct Stage {
 /// One of those that are compared.
 pub(crate) enum Side {
     /// Sakia.
-    Sakia(Stage),
+    Sakia(Box<Stage>),
     /// Another.
-    Peer(Peer),
+    Peer(Box<Peer>),
 }
 
 impl Side {
