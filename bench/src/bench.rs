@@ -2,7 +2,7 @@
 
 use crate::Options;
 use crate::client::Work;
-use crate::cluster::{Broker, Kafka, Shape, start_embedded};
+use crate::cluster::{self, Broker, Kafka, Shape, start_embedded};
 use crate::floor::{Floor, Measured};
 use crate::peer::Installed;
 use crate::plan::{self, CLOSED, Closed, STEPS};
@@ -127,7 +127,7 @@ fn stage(places: &Places, name: &'static str) -> Result<Stage> {
     let broker = match name {
         plan::FLUSHED => kafka(port::FLUSHED, &["log.flush.interval.messages=1"])?,
         plan::EMBEDDED => start_embedded(&places.sakia, places.port + port::EMBEDDED, &places.folder)?,
-        _ => kafka(port::KAFKA, &["group.max.session.timeout.ms=3600000"])?,
+        _ => kafka(port::KAFKA, cluster::LONG_SESSIONS)?,
     };
     let subject = Subject::start(places, &broker, Make::of(name))?;
     Ok(Stage { name, client: subject.client()?, subject, broker })

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+/// Lets Kafka Streams keep its partitions while it is frozen.
+pub(crate) const LONG_SESSIONS: &[&str] = &["group.max.session.timeout.ms=3600000"];
 /// Heap of each real broker.
 pub(crate) const HEAP: &str = "1g";
 const EMBEDDED_START: Duration = Duration::from_secs(10);

@@ -75,6 +75,7 @@ public class Peer {
         // It is frozen while others are measured, and must not lose its partitions by that.
         p.put("consumer.session.timeout.ms", 3_000_000);
         p.put("consumer.max.poll.interval.ms", 3_000_000);
+        p.put("producer.transaction.timeout.ms", 900_000);
         StoreBuilder<KeyValueStore<byte[], Long>> store = Stores.keyValueStoreBuilder(
             Stores.persistentKeyValueStore("instances"), Serdes.ByteArray(), Serdes.Long());
         Topology topology = new Topology().addSource("in", START, STEPS).addProcessor("step", Step::new, "in")

@@ -11,7 +11,7 @@ mod timers;
 use crate::Options;
 use crate::bench::Outcome;
 use crate::client::{Client, Work};
-use crate::cluster::{Broker, Kafka, Shape};
+use crate::cluster::{self, Broker, Kafka, Shape};
 use crate::peer::Installed;
 use crate::plan::{self, STEPS};
 use crate::results::Results;
@@ -55,7 +55,7 @@ pub(crate) fn run(options: &Options, outcome: &mut Outcome) -> Result<()> {
         return Ok(());
     }
     let places = options.places();
-    let shape = Shape { port: places.port, brokers: 1, settings: &[] };
+    let shape = Shape { port: places.port, brokers: 1, settings: cluster::LONG_SESSIONS };
     let broker = Broker::Kafka(Kafka::start(&places.kafka, shape)?);
     let peer = |name: &str, number: u16| -> Option<Installed> {
         if !options.peers.iter().any(|peer| peer == name) {
