@@ -123,7 +123,7 @@ impl Drop for Child {
 
 /// Tells `bench/run` what to end if this program is killed, with the start time, as an id alone may be given to a
 /// stranger later.
-fn note(id: u32) -> Result<()> {
+pub(crate) fn note(id: u32) -> Result<()> {
     let Some(file) = std::env::var_os("BENCH_PROCESSES") else { return Ok(()) };
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     let started =

@@ -1,6 +1,6 @@
 //! Other systems with the same workloads: `bench/peers/<name>/peer` gets, runs and loads each.
 
-use crate::child::{Child, signal};
+use crate::child::{Child, note, signal};
 use crate::usage::Watched;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
@@ -70,7 +70,11 @@ impl Installed {
             let line = script.line(START)?;
             let words: Vec<&str> = line.split_ascii_whitespace().collect();
             match words[..] {
-                ["process", role, id] => processes.push(Watched { role: role.into(), id: id.parse()? }),
+                ["process", role, id] => {
+                    let id = id.parse()?;
+                    note(id)?;
+                    processes.push(Watched { role: role.into(), id });
+                }
                 ["ready"] => break,
                 _ => {}
             }
@@ -123,7 +127,10 @@ impl Peer {
         command.arg(self.installed.port.to_string()).arg(work);
         command.args([many.to_string(), warm_up_s.to_string(), length_s.to_string()]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.spawn().with_context(|| format!("the load of {} cannot be started", self.name()))
+        let load =
+            command.spawn().with_context(|| format!("the load of {} cannot be started", self.name()))?;
+        note(load.id())?;
+        Ok(load)
     }
 
     /// A load from start to end.
