@@ -218,7 +218,7 @@ impl Client {
         ramp: Duration,
         length: Duration,
     ) -> Result<Load> {
-        let mut open = HashMap::new();
+        let (first, mut open) = (self.started + 1, HashMap::new());
         for _ in 0..in_flight {
             let began = Instant::now();
             open.insert(self.start(work)?, began);
@@ -226,6 +226,10 @@ impl Client {
         let (mut latencies, begin, mut completed) = (Vec::new(), Instant::now() + ramp, 0);
         while !open.is_empty() {
             let number = self.result(PATIENCE)?;
+            // Left over from a measurement that failed.
+            if number < first {
+                continue;
+            }
             let began = open.remove(&number).context("a reply to something else")?;
             completed += 1;
             let now = Instant::now();

@@ -62,7 +62,10 @@ impl Results {
     pub(crate) fn fail(&mut self, what: &str, why: &anyhow::Error) {
         eprintln!("bench: {what} failed: {why:#}");
         let line = format!("{why:#}").lines().next().unwrap_or_default().to_owned();
-        self.failed.push(format!("{what}: {line}"));
+        let line = format!("{what}: {line}");
+        if !self.failed.contains(&line) {
+            self.failed.push(line);
+        }
     }
 
     /// The machine's speed in this run: the middle of all fixed loops, in milliseconds.
