@@ -138,7 +138,8 @@ public class Peer {
                     long at = System.nanoTime();
                     if (since == null) { repeated++; continue; }
                     completed++;
-                    if (at >= from && at < to) took.add(at - since);
+                    // At a steady rate a late result counts as well, or a pause would hide itself.
+                    if (perSecond > 0 ? since >= from : at >= from && at < to) took.add(at - since);
                 }
             }
         }
