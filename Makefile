@@ -22,7 +22,7 @@ CAMPAIGN_PORT ?= 19292
 MINUTES ?= 30
 BROKERS ?= 1
 
-.PHONY: help setup demo demo-kafka test test-kafka campaign core check bench
+.PHONY: help setup demo demo-kafka test test-kafka core broker-model check bench sim campaign
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name what; do printf '  make %-11s %s\n' "$$name" "$$what"; done
@@ -41,6 +41,12 @@ demo-kafka: setup ## the same on a real Apache Kafka (needs java 17 and mvn)
 test: setup ## everything, on the embedded broker
 	@cargo test --workspace
 
+SEEDS ?= 10000
+FROM ?= 0
+
+sim: ## SEEDS=n simulations of lanes on a bad Kafka, from seed FROM on; no librdkafka, no RocksDB
+	@cargo run -q -p sakia-simulator -- --seeds $(SEEDS) --from $(FROM)
+
 core: ## the pure part alone: no librdkafka, no RocksDB, in seconds
 	@cargo test --no-default-features --lib --test workflows
 
@@ -48,6 +54,9 @@ test-kafka: setup ## the same checks on a real Apache Kafka (needs java 17 and m
 	@cargo test -p sakia-integration --no-run
 	@SAKIA_TEST_JOBS=$${SAKIA_TEST_JOBS:-5000} SAKIA_TEST_KILLS=$${SAKIA_TEST_KILLS:-30} \
 	  scripts/with-kafka $(KAFKA_PORT) SAKIA_TEST_BOOTSTRAP cargo test -p sakia-integration
+
+broker-model: setup ## the embedded broker against its model: SEEDS=n of them, 20000 unless said
+	@SAKIA_BROKER_SEEDS=$${SEEDS:-20000} cargo test -p sakia-broker --lib model::
 
 campaign: setup ## attack it on a real Apache Kafka: MINUTES=30 [BROKERS=1|3] [SEED=n] [SCENARIO=name] (needs java 17, mvn)
 	@scripts/install-faketime
@@ -58,5 +67,5 @@ campaign: setup ## attack it on a real Apache Kafka: MINUTES=30 [BROKERS=1|3] [S
 check: setup ## format, lints, house rules, docs, dependencies, compose file
 	@scripts/check
 
-bench: setup ## measure beside bare Kafka clients on a real Kafka, and rewrite docs/performance.md (needs java 17 and mvn)
+bench: setup ## measure beside bare Kafka and the peers, and rewrite docs/performance.md (needs java 17, mvn, npm, go)
 	@bench/run

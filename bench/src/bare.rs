@@ -1,7 +1,7 @@
 //! What the same records cost without Sakia: the floor that its figures stand on.
 
 use crate::client::{Client, Work};
-use crate::kafka::{Isolation, Producer, Reader, Record, make_topics};
+use crate::kafka::{self, Isolation, NewOne, Producer, Reader, Record, make_topics};
 use anyhow::{Context as _, Result, ensure};
 use std::time::{Duration, Instant};
 
@@ -82,9 +82,9 @@ impl Bare {
         make_topics(
             brokers,
             &[
-                (journal.clone(), crate::JOURNAL),
-                (changelog.clone(), crate::CHANGELOG),
-                (replies.clone(), crate::PLAIN),
+                NewOne::single(journal.clone(), kafka::JOURNAL),
+                NewOne::single(changelog.clone(), kafka::CHANGELOG),
+                NewOne::single(replies.clone(), kafka::PLAIN),
             ],
         )?;
         let id = |part: &str| Producer::open(brokers, Some(&format!("{name}-{part}")));

@@ -1,11 +1,10 @@
 //! Numbers of many measurements, and which rounds count.
 
 use crate::bare::Transactions;
-use crate::client::Load;
 use std::time::{Duration, Instant};
 
 /// Rounds whose fixed loop is further than this from the median loop ran on a different machine, so to speak.
-const LOOP_TOLERANCE: f64 = 0.10;
+pub(crate) const LOOP_TOLERANCE: f64 = 0.10;
 
 /// In milliseconds.
 pub(crate) fn ms(time: Duration) -> f64 {
@@ -50,8 +49,13 @@ pub(crate) fn spread(values: impl IntoIterator<Item = f64>) -> Spread {
     Spread { min: at(0), median, max: at(sorted.len().saturating_sub(1)) }
 }
 
-/// A fixed piece of work: how long it takes says how fast the machine is just now.
+/// A fixed piece of work: how long it takes says how fast the machine is just now. The middle of three, as a single one
+/// may be interrupted.
 pub(crate) fn fixed_loop() -> f64 {
+    median([one_loop(), one_loop(), one_loop()])
+}
+
+fn one_loop() -> f64 {
     let began = Instant::now();
     let mut x = 1_u64;
     for i in 0..20_000_000_u64 {
@@ -76,23 +80,17 @@ pub(crate) struct Round {
     pub(crate) empty: Vec<Duration>,
     /// Chains, one at a time.
     pub(crate) chain: Vec<Duration>,
-    /// Many empty workflows.
-    pub(crate) empty_many: Option<Load>,
-    /// Many chains.
-    pub(crate) chain_many: Option<Load>,
-    /// CPU milliseconds that broker, app and this program spent per chain of those.
-    pub(crate) cpu: Option<[f64; 3]>,
 }
 
 impl Round {
     /// The difference that a step makes, in milliseconds.
     pub(crate) fn step(&self) -> f64 {
-        (quantile(&self.chain, 0.5) - quantile(&self.empty, 0.5)) / f64::from(crate::STEPS)
+        (quantile(&self.chain, 0.5) - quantile(&self.empty, 0.5)) / f64::from(crate::plan::STEPS)
     }
 
     /// A step with its share of start and end, in milliseconds.
     pub(crate) fn step_with_share(&self) -> f64 {
-        quantile(&self.chain, 0.5) / f64::from(crate::STEPS)
+        quantile(&self.chain, 0.5) / f64::from(crate::plan::STEPS)
     }
 
     /// The round's fixed loop.

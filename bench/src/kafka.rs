@@ -47,14 +47,66 @@ fn base(brokers: &str) -> ClientConfig {
     config
 }
 
-/// Makes topics of one partition and one copy, and waits until they have leaders.
-pub(crate) fn make_topics(brokers: &str, topics: &[(String, &[(&str, &str)])]) -> Result<()> {
+const RECORD_SIZE: (&str, &str) = ("max.message.bytes", "2097152");
+/// Settings of an app's commands, replies and other topics.
+pub(crate) const PLAIN: &[(&str, &str)] = &[RECORD_SIZE];
+/// Settings of an app's commands.
+const COMMANDS: &[(&str, &str)] = &[("message.timestamp.type", "LogAppendTime"), RECORD_SIZE];
+/// Settings of an app's journal.
+pub(crate) const JOURNAL: &[(&str, &str)] = &[("retention.ms", "-1"), ("retention.bytes", "-1"), RECORD_SIZE];
+/// Settings of an app's changelog.
+pub(crate) const CHANGELOG: &[(&str, &str)] =
+    &[("cleanup.policy", "compact"), ("min.compaction.lag.ms", "3600000"), RECORD_SIZE];
+
+/// A topic to be made.
+pub(crate) struct NewOne {
+    /// Its name.
+    pub(crate) name: String,
+    /// Partitions.
+    pub(crate) partitions: i32,
+    /// Copies.
+    pub(crate) copies: i32,
+    /// Its settings.
+    pub(crate) settings: &'static [(&'static str, &'static str)],
+}
+
+impl NewOne {
+    /// With one partition and one copy.
+    pub(crate) fn single(name: String, settings: &'static [(&'static str, &'static str)]) -> Self {
+        NewOne { name, partitions: 1, copies: 1, settings }
+    }
+}
+
+/// Makes the topics of an app, as `sakia topics init` would. Replies have one partition: there is one client.
+pub(crate) fn make_app_topics(brokers: &str, app: &str, lanes: i32, copies: i32) -> Result<()> {
+    let parts = [
+        ("commands", lanes, COMMANDS),
+        ("journal", lanes, JOURNAL),
+        ("changelog", lanes, CHANGELOG),
+        ("events", lanes, PLAIN),
+        ("replies", 1, PLAIN),
+        ("dlq", lanes, PLAIN),
+    ];
+    let topics: Vec<NewOne> = parts
+        .into_iter()
+        .map(|(part, partitions, settings)| NewOne {
+            name: format!("{app}.{part}"),
+            partitions,
+            copies,
+            settings,
+        })
+        .collect();
+    make_topics(brokers, &topics)
+}
+
+/// Makes topics, and waits until all partitions have leaders.
+pub(crate) fn make_topics(brokers: &str, topics: &[NewOne]) -> Result<()> {
     let admin: AdminClient<DefaultClientContext> = base(brokers).create()?;
     let new: Vec<NewTopic<'_>> = topics
         .iter()
-        .map(|(name, settings)| {
-            let topic = NewTopic::new(name, 1, TopicReplication::Fixed(1));
-            settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
+        .map(|one| {
+            let topic = NewTopic::new(&one.name, one.partitions, TopicReplication::Fixed(one.copies));
+            one.settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
         })
         .collect();
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
@@ -62,11 +114,13 @@ pub(crate) fn make_topics(brokers: &str, topics: &[(String, &[(&str, &str)])]) -
         answer.map_err(|(topic, code)| anyhow!("{topic} cannot be made: {code}"))?;
     }
     let observer: BaseConsumer = base(brokers).set("group.id", "bench").create()?;
-    for (name, _) in topics {
+    for one in topics {
         let deadline = std::time::Instant::now() + PATIENCE;
-        while observer.fetch_watermarks(name, 0, PATIENCE).is_err() {
-            ensure!(std::time::Instant::now() < deadline, "{name} has no leader");
-            std::thread::sleep(Duration::from_millis(50));
+        for partition in 0..one.partitions {
+            while observer.fetch_watermarks(&one.name, partition, PATIENCE).is_err() {
+                ensure!(std::time::Instant::now() < deadline, "{} has no leader", one.name);
+                std::thread::sleep(Duration::from_millis(50));
+            }
         }
     }
     Ok(())
@@ -102,6 +156,9 @@ impl Producer {
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("linger.ms", "0")
+            // The lane of a key, as every client of Kafka's computes it.
+            .set("partitioner", "murmur2_random")
+            .set("queue.buffering.max.messages", "1000000")
             .set("retry.backoff.ms", "1")
             .set("retry.backoff.max.ms", "100");
         if let Some(id) = id {
@@ -114,9 +171,12 @@ impl Producer {
         Ok(Producer { inner, reports, unreported: Cell::new(0) })
     }
 
-    /// Queues a record for partition 0.
+    /// Queues a record, for the partition of its key; without a key for partition 0.
     pub(crate) fn send(&self, topic: &str, record: &Record) -> Result<()> {
-        let mut base: BaseRecord<'_, [u8], [u8], ()> = BaseRecord::to(topic).partition(0);
+        let mut base: BaseRecord<'_, [u8], [u8], ()> = BaseRecord::to(topic);
+        if record.key.is_none() {
+            base = base.partition(0);
+        }
         base.key = record.key.as_deref();
         base.payload = record.value.as_deref();
         if !record.headers.is_empty() {
@@ -135,11 +195,7 @@ impl Producer {
 
     /// Waits until every record that was sent is acknowledged.
     pub(crate) fn acknowledged(&self) -> Result<()> {
-        while self.unreported.get() > 0 {
-            let report = self.reports.recv_timeout(PATIENCE)?;
-            self.take(report)?;
-        }
-        Ok(())
+        self.room(0)
     }
 
     /// Takes the acknowledgements that are there.
@@ -150,6 +206,15 @@ impl Producer {
     fn take(&self, report: Result<(), String>) -> Result<()> {
         self.unreported.set(self.unreported.get() - 1);
         report.map_err(anyhow::Error::msg)
+    }
+
+    /// Waits until at most so many records have no acknowledgement.
+    pub(crate) fn room(&self, unacknowledged: usize) -> Result<()> {
+        while self.unreported.get() > unacknowledged {
+            let report = self.reports.recv_timeout(PATIENCE)?;
+            self.take(report)?;
+        }
+        Ok(())
     }
 
     /// Begins a transaction.

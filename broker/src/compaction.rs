@@ -7,8 +7,9 @@
 //! loses nothing; aborted ranges are forgotten only with the last piece.
 use crate::log::batch::{self, BatchHeader};
 use crate::log::{AbortedTxn, records};
+use crate::mistake::{Mistake, makes};
 use crate::node::Node;
-use crate::state::{State, TopicPartition, now_ms};
+use crate::state::{State, TopicPartition};
 use crate::store::Changes;
 use crate::topic_config;
 use bytes::{Bytes, BytesMut};
@@ -35,9 +36,8 @@ pub(crate) fn run(node: &Node) {
         if node.is_stopping() {
             return;
         }
-        let Some(job) = Job::plan(&node.state(), &tp, node.config.compaction_min_records, now_ms()) else {
-            continue;
-        };
+        let planned = Job::plan(&node.state(), &tp, node.config.compaction_min_records, node.time.now_ms());
+        let Some(job) = planned else { continue };
         if let Err(error) = job.run(node) {
             tracing::error!(topic = tp.0, partition = tp.1, ?error, "compaction failed");
         }
@@ -76,7 +76,7 @@ impl Job {
         let delete_retention = topic_config::number(configs, topic_config::DELETE_RETENTION_MS);
         let over = |(_, at): &&(i64, i64)| at.saturating_add(delete_retention) <= now_ms;
         let tombstones_end_below = meta.cleanings.iter().filter(over).map(|(to, _)| *to).max().unwrap_or(0);
-        let stable_end = partition.last_stable_offset();
+        let stable_end = partition.visible_end(!makes(Mistake::CompactsBeyondStable));
         let dirty = u64::try_from(stable_end - meta.cleaned_to.max(meta.start)).unwrap_or(0);
         let ratio = dirty as f64 / (dirty + meta.clean_records).max(1) as f64;
         let worth = dirty >= min_records.max(1)
@@ -167,6 +167,7 @@ impl Job {
 
     fn is_aborted(&self, header: &BatchHeader) -> bool {
         header.is_transactional()
+            && !makes(Mistake::CompactsAbortedAsCommitted)
             && self
                 .aborted
                 .range(header.base_offset..)
@@ -194,7 +195,8 @@ impl Job {
                 let outdated = record
                     .key
                     .is_some_and(|key| newest.get(&hashed(key)).is_some_and(|last| *last > record.offset));
-                let ended = !record.has_value && record.offset < self.tombstones_end_below;
+                let ended = !record.has_value
+                    && (record.offset < self.tombstones_end_below || makes(Mistake::DropsTombstonesAtOnce));
                 if outdated || ended {
                     continue;
                 }
@@ -209,7 +211,7 @@ impl Job {
         }
         // The last batch of the range stays as an empty one: a reader that has come to it must be able to
         // go on to the end of the partition, also if nothing follows.
-        if count == 0 && !last_of_range {
+        if count == 0 && (!last_of_range || makes(Mistake::DropsEmptyEndOfLog)) {
             outcome.bytes_removed += bytes.len() as u64;
             return Some(None);
         }
@@ -257,7 +259,8 @@ impl Job {
             }
             let below = self.tombstones_end_below;
             meta.cleanings.retain(|(to, _)| *to > below);
-            let kept = partition.aborted.split_off(&end);
+            let from = if makes(Mistake::ForgetsAbortsTooEarly) { i64::MAX } else { end };
+            let kept = partition.aborted.split_off(&from);
             for last in std::mem::replace(&mut partition.aborted, kept).into_keys() {
                 changes.delete_aborted(self.number, last);
             }

@@ -5,6 +5,7 @@ use crate::faults::Faults;
 use crate::group::Coordinator;
 use crate::state::State;
 use crate::store::Store;
+use crate::time::Time;
 use crate::txn::EndMode;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub(crate) struct Node {
     pub(crate) store: Arc<Store>,
     pub(crate) groups: Coordinator,
     pub(crate) faults: Faults,
+    pub(crate) time: Time,
     state: Mutex<State>,
     stopping: AtomicBool,
     /// Wakes the threads that work by the clock.
@@ -33,12 +35,23 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn open(config: BrokerConfig, port: u16) -> Result<Self, BrokerError> {
         let store = Arc::new(Store::open(&config)?);
-        let state = State::open(store.clone())?;
+        Self::over(store, config, port, Time::default())
+    }
+
+    /// A node that goes on from what the store holds.
+    pub(crate) fn over(
+        store: Arc<Store>,
+        config: BrokerConfig,
+        port: u16,
+        time: Time,
+    ) -> Result<Self, BrokerError> {
+        let state = State::open(store.clone(), time.clone())?;
         let faults = Faults::new(config.concurrent_transactions_window, config.request_latency);
         Ok(Self {
             port,
             store,
-            groups: Coordinator::default(),
+            groups: Coordinator::new(time.clone()),
+            time,
             faults,
             state: Mutex::new(state),
             stopping: AtomicBool::new(false),

@@ -1,7 +1,7 @@
 //! Retention by time and size for topics with cleanup policy `delete`, and forgetting of idle producers.
 use crate::log::BatchHeader;
 use crate::node::Node;
-use crate::state::{TopicPartition, now_ms};
+use crate::state::TopicPartition;
 use crate::store::Changes;
 use crate::topic_config;
 use kafka_protocol::ResponseError;
@@ -18,7 +18,7 @@ struct Limits {
 
 /// Applies retention to every partition.
 pub(crate) fn run(node: &Node) {
-    let now = now_ms();
+    let now = node.time.now_ms();
     let all: Vec<TopicPartition> = {
         let state = node.state();
         let indexes = |t: &crate::state::Topic| 0..t.partitions.len() as i32;

@@ -3,7 +3,9 @@
 //! store, so that memory which ran ahead of the disk is never served.
 use crate::error::BrokerError;
 use crate::log::{BatchHeader, Partition, batch};
+use crate::mistake::{Mistake, makes};
 use crate::store::{Changes, Store};
+use crate::time::Time;
 use crate::topic_config;
 use crate::txn::Txn;
 use crate::wait::Waiter;
@@ -11,7 +13,6 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 /// Topic and partition index.
@@ -55,6 +56,8 @@ pub(crate) struct CommittedOffset {
     pub(crate) offset: i64,
     pub(crate) leader_epoch: i32,
     pub(crate) metadata: String,
+    /// Grows with each commit. The later one wins, also over one whose transaction ends after it.
+    pub(crate) number: u64,
 }
 
 /// The offsets of a group.
@@ -65,31 +68,55 @@ pub(crate) struct GroupOffsets {
     pub(crate) pending: BTreeMap<i64, PendingOffsets>,
 }
 
+impl GroupOffsets {
+    /// Greater than the number of every commit here.
+    fn next_commit(&self) -> u64 {
+        let all = self.committed.values().chain(self.pending.values().flat_map(BTreeMap::values));
+        all.map(|offset| offset.number + 1).max().unwrap_or(0)
+    }
+
+    /// Takes a commit that counts from now on, unless a later one is there already; says whether it was taken.
+    pub(crate) fn take(&mut self, tp: TopicPartition, offset: CommittedOffset) -> bool {
+        let newer = self.committed.get(&tp).is_none_or(|known| known.number < offset.number)
+            || makes(Mistake::LetsOlderOffsetsWin);
+        if newer {
+            self.committed.insert(tp, offset);
+        }
+        newer
+    }
+}
+
 /// The broker's durable state in memory.
 pub(crate) struct State {
     pub(crate) store: Arc<Store>,
+    pub(crate) time: Time,
     pub(crate) topics: BTreeMap<String, Topic>,
     pub(crate) txns: BTreeMap<String, Txn>,
     /// Transactional ids whose end was decided and not yet carried out.
     pub(crate) ending: BTreeSet<String>,
     pub(crate) offsets: BTreeMap<String, GroupOffsets>,
     counters: Counters,
+    next_commit: u64,
 }
 
 impl State {
     /// Loads the state and finishes what a crash left half done.
-    pub(crate) fn open(store: Arc<Store>) -> Result<Self, BrokerError> {
+    pub(crate) fn open(store: Arc<Store>, time: Time) -> Result<Self, BrokerError> {
         let mut state = Self {
             topics: store.load_topics()?,
             txns: store.load_txns()?,
             offsets: store.load_offsets()?,
             counters: store.load_counters()?,
             ending: BTreeSet::new(),
+            next_commit: 0,
             store,
+            time,
         };
+        state.next_commit = state.offsets.values().map(GroupOffsets::next_commit).max().unwrap_or(0);
         // The decision of these was stored and perhaps answered: it stands, whatever happened since.
+        let half_done = |t: &Txn| t.meta.phase.is_ending() && !makes(Mistake::ForgetsDecisionAtRestart);
         let half_done: Vec<String> =
-            state.txns.iter().filter(|(_, t)| t.meta.phase.is_ending()).map(|(id, _)| id.clone()).collect();
+            state.txns.iter().filter(|(_, t)| half_done(t)).map(|(id, _)| id.clone()).collect();
         let mut changes = Changes::default();
         for id in &half_done {
             state.complete_txn(id, &mut changes);
@@ -111,6 +138,11 @@ impl State {
         self.counters.next_producer_id += 1;
         changes.counters(&self.counters);
         id
+    }
+
+    pub(crate) fn new_commit(&mut self) -> u64 {
+        self.next_commit += 1;
+        self.next_commit - 1
     }
 
     /// Gives a topic `count` partitions in all, and makes it if it is not there.
@@ -154,9 +186,20 @@ impl State {
                 }
                 tp.0 != name
             });
+            for (producer_id, pending) in &mut offsets.pending {
+                let before = pending.len();
+                pending.retain(|tp, _| tp.0 != name);
+                if pending.len() != before {
+                    changes.pending(group, *producer_id, pending);
+                }
+            }
         }
-        for txn in self.txns.values_mut() {
+        for (id, txn) in &mut self.txns {
+            let before = txn.meta.partitions.len();
             txn.meta.partitions.retain(|tp| tp.0 != name);
+            if txn.meta.partitions.len() != before {
+                changes.txn(id, &txn.meta);
+            }
         }
         true
     }
@@ -170,12 +213,17 @@ impl State {
         bytes: &[u8],
         changes: &mut Changes,
     ) {
+        let now = self.time.now_ms();
         let Some(partition) = self.partition_mut(&tp.0, tp.1) else { return };
         changes.batch(partition.number, header.base_offset, bytes);
-        if let Some(aborted) = partition.note_append(header, bytes.len(), now_ms()) {
+        if let Some(aborted) = partition.note_append(header, bytes.len(), now)
+            && !makes(Mistake::LosesAbortsAtRestart)
+        {
             changes.aborted(partition.number, &aborted);
         }
-        if let Some(producer) = partition.producers.get(&header.producer_id) {
+        if let Some(producer) = partition.producers.get(&header.producer_id)
+            && !makes(Mistake::LosesSequencesAtRestart)
+        {
             changes.producer(partition.number, header.producer_id, producer);
         }
         changes.partition(partition);
@@ -190,7 +238,7 @@ impl State {
         changes: &mut Changes,
     ) {
         let Some(next) = self.partition(&tp.0, tp.1).map(|p| p.meta.next) else { return };
-        let now = now_ms();
+        let now = self.time.now_ms();
         let bytes: Bytes = batch::end_marker(next, producer_id, epoch, commit, now);
         match BatchHeader::parse(&bytes) {
             Ok(mut header) => {
@@ -218,7 +266,9 @@ impl State {
         let mut keep_from = offset;
         let scanned = store.scan(partition.number, partition.meta.start, offset, |base, bytes| {
             match BatchHeader::parse(&bytes) {
-                Ok(header) if header.last_offset() >= offset => keep_from = base,
+                Ok(header) if header.last_offset() >= offset && !makes(Mistake::CutsBatchesInHalf) => {
+                    keep_from = base;
+                }
                 _ => removed += bytes.len() as u64,
             }
             std::ops::ControlFlow::Continue(())
@@ -234,7 +284,9 @@ impl State {
         for last in std::mem::replace(&mut partition.aborted, kept).into_keys() {
             changes.delete_aborted(partition.number, last);
         }
-        changes.partition(partition);
+        if !makes(Mistake::ForgetsStartAtRestart) {
+            changes.partition(partition);
+        }
         partition.wake();
     }
 
@@ -259,9 +311,4 @@ impl State {
             partition.wake();
         }
     }
-}
-
-/// Wall clock, for what has to make sense after a restart.
-pub(crate) fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
 }

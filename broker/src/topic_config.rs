@@ -30,7 +30,7 @@ const TOPIC_CONFIGS: &[(&str, &str, Kind)] = &[
     ("leader.replication.throttled.replicas", "", Kind::Text),
     ("max.compaction.lag.ms", MAX, Kind::Number { min: 1 }),
     (MAX_MESSAGE_BYTES, "1048588", Kind::Number { min: 0 }), // acted on
-    ("message.timestamp.after.max.ms", "3600000", Kind::Number { min: 0 }),
+    (TIMESTAMP_AFTER_MAX_MS, "3600000", Kind::Number { min: 0 }), // acted on, by a batch's newest record
     ("message.timestamp.before.max.ms", MAX, Kind::Number { min: 0 }),
     (MESSAGE_TIMESTAMP_TYPE, "CreateTime", Kind::OneOf(&["CreateTime", LOG_APPEND_TIME])), // acted on
     (MIN_CLEANABLE_DIRTY_RATIO, "0.5", Kind::Ratio),                                       // acted on
@@ -56,6 +56,7 @@ pub(crate) const MIN_COMPACTION_LAG_MS: &str = "min.compaction.lag.ms";
 pub(crate) const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
 pub(crate) const RETENTION_BYTES: &str = "retention.bytes";
 pub(crate) const RETENTION_MS: &str = "retention.ms";
+pub(crate) const TIMESTAMP_AFTER_MAX_MS: &str = "message.timestamp.after.max.ms";
 
 /// Values that were set for a topic.
 pub(crate) type Configs = BTreeMap<String, String>;

@@ -10,15 +10,16 @@
 //! One process is coordinator and leader of every partition, so with a window of zero Prepare and Complete
 //! are one atomic write. With a window, or frozen by a test, Prepare is stored and answered first, as Kafka
 //! does it, and the timer thread completes.
-use crate::state::{State, TopicPartition, now_ms};
+use crate::mistake::{Mistake, makes};
+use crate::state::{State, TopicPartition};
 use crate::store::Changes;
 use kafka_protocol::ResponseError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// An epoch beyond this cannot be bumped for fencing, so the id gets a new producer id.
-const LAST_USABLE_EPOCH: i16 = i16::MAX - 2;
+/// From here on an epoch is not bumped but for fencing: the id gets a new producer id.
+const EXHAUSTED_FROM: i16 = i16::MAX - 1;
 /// `transaction.max.timeout.ms`.
 pub(crate) const MAX_TIMEOUT_MS: i32 = 900_000;
 
@@ -57,7 +58,8 @@ impl Phase {
 pub(crate) struct TxnMeta {
     pub(crate) producer_id: i64,
     pub(crate) epoch: i16,
-    /// Epoch before a bump that the producer itself asked for: its retry must not bump again (KIP-360).
+    /// Epoch before a bump that the producer itself asked for, so that its retry does not bump again (KIP-360);
+    /// or before one that ended its transaction.
     pub(crate) epoch_before_bump: Option<i16>,
     pub(crate) timeout_ms: i32,
     pub(crate) phase: Phase,
@@ -101,7 +103,7 @@ impl State {
         if txn.meta.producer_id != producer.id {
             return Err(ResponseError::InvalidProducerIdMapping);
         }
-        if txn.meta.epoch != producer.epoch {
+        if txn.meta.epoch != producer.epoch && !makes(Mistake::IgnoresEpoch) {
             return Err(ResponseError::ProducerFenced);
         }
         Ok(txn)
@@ -119,42 +121,42 @@ impl State {
         if timeout_ms <= 0 || timeout_ms > MAX_TIMEOUT_MS {
             return Err(ResponseError::InvalidTransactionTimeout);
         }
+        // An id that nobody knows is new, whatever its producer remembers, as in Kafka.
         let Some(txn) = self.txns.get(id) else {
-            if known.is_some() {
-                return Err(ResponseError::InvalidProducerIdMapping);
-            }
             let producer_id = self.new_producer_id(changes);
             let meta = TxnMeta { producer_id, timeout_ms, ..TxnMeta::default() };
             return Ok(self.set_txn(id, meta, changes));
         };
         let mut meta = txn.meta.clone();
+        if known.is_some_and(|known| known.id != meta.producer_id) {
+            return Err(ResponseError::ProducerFenced);
+        }
         if meta.phase.is_ending() {
             return Err(ResponseError::ConcurrentTransactions);
         }
-        if let Some(known) = known {
-            let retry = meta.epoch_before_bump == Some(known.epoch) && meta.phase == Phase::Empty;
-            if known.id == meta.producer_id && retry {
-                return Ok(ProducerIdentity { id: meta.producer_id, epoch: meta.epoch });
-            }
-            if known.id != meta.producer_id || known.epoch != meta.epoch {
-                return Err(ResponseError::ProducerFenced);
-            }
-        }
-        if meta.phase == Phase::Ongoing {
+        // Kafka aborts before it compares epochs
+        if meta.phase == Phase::Ongoing && !makes(Mistake::TakesOverWithoutAbort) {
             self.fence_and_abort(id, mode, changes);
             if self.ending.contains(id) {
                 return Err(ResponseError::ConcurrentTransactions);
             }
             meta = self.txns.get(id).map(|t| t.meta.clone()).unwrap_or_default();
         }
+        if let Some(known) = known.filter(|known| known.epoch != meta.epoch) {
+            return if meta.epoch_before_bump == Some(known.epoch) {
+                Ok(ProducerIdentity { id: meta.producer_id, epoch: meta.epoch })
+            } else {
+                Err(ResponseError::ProducerFenced)
+            };
+        }
         meta.epoch_before_bump = known.map(|k| k.epoch);
         meta.timeout_ms = timeout_ms;
         meta.phase = Phase::Empty;
-        if meta.epoch >= LAST_USABLE_EPOCH {
+        if meta.epoch >= EXHAUSTED_FROM {
             meta.producer_id = self.new_producer_id(changes);
             meta.epoch = 0;
             meta.epoch_before_bump = None;
-        } else {
+        } else if !makes(Mistake::KeepsEpochAtTakeOver) {
             meta.epoch += 1;
         }
         Ok(self.set_txn(id, meta, changes))
@@ -179,12 +181,14 @@ impl State {
         if self.checked_txn(id, producer)?.meta.phase.is_ending() {
             return Err(ResponseError::ConcurrentTransactions);
         }
+        let now = self.time.now_ms();
         let Some(txn) = self.txns.get_mut(id) else { return Err(ResponseError::InvalidProducerIdMapping) };
         let meta = &mut txn.meta;
         if meta.phase != Phase::Ongoing {
             meta.phase = Phase::Ongoing;
-            meta.started_ms = now_ms();
-            meta.epoch_before_bump = None;
+            meta.started_ms = now;
+        } else if makes(Mistake::RestartsTimeoutWithEachPartition) {
+            meta.started_ms = now;
         }
         meta.partitions.extend(partitions);
         meta.groups.extend(group.map(str::to_owned));
@@ -214,22 +218,24 @@ impl State {
         }
     }
 
-    /// Ends an open transaction against the will of its producer, whose epoch is worth nothing from here on.
+    /// Ends an open transaction against the will of its producer, whose epoch is worth nothing from here on. It
+    /// may come back for the next one unless somebody else does first (KIP-588).
     fn fence_and_abort(&mut self, id: &str, mode: EndMode, changes: &mut Changes) {
         if let Some(txn) = self.txns.get_mut(id) {
+            txn.meta.epoch_before_bump = Some(txn.meta.epoch);
             txn.meta.epoch = txn.meta.epoch.saturating_add(1);
-            txn.meta.epoch_before_bump = None;
-            self.prepare_end(id, false, mode, changes);
+            self.prepare_end(id, makes(Mistake::CommitsOnTimeout), mode, changes);
         }
     }
 
     fn prepare_end(&mut self, id: &str, commit: bool, mode: EndMode, changes: &mut Changes) {
+        let now = self.time.instant();
         let Some(txn) = self.txns.get_mut(id) else { return };
         txn.meta.phase = if commit { Phase::PrepareCommit } else { Phase::PrepareAbort };
         if mode.window.is_zero() && !mode.frozen {
             return self.complete_txn(id, changes);
         }
-        txn.completes_at = Some(Instant::now() + mode.window);
+        txn.completes_at = Some(now + mode.window);
         changes.txn(id, &txn.meta);
         self.ending.insert(id.to_owned());
     }
@@ -248,6 +254,10 @@ impl State {
         for tp in &partitions {
             self.append_marker(tp, producer.id, producer.epoch, commit, changes);
         }
+        if makes(Mistake::EndsInTwoWrites) {
+            // a failure is met again by the second write
+            let _ = self.store.commit(std::mem::take(changes));
+        }
         for group in &groups {
             self.settle_offsets(group, producer.id, commit, changes);
         }
@@ -258,10 +268,11 @@ impl State {
         let Some(offsets) = self.offsets.get_mut(group) else { return };
         let Some(pending) = offsets.pending.remove(&producer_id) else { return };
         changes.delete_pending(group, producer_id);
-        if commit {
+        if commit || makes(Mistake::CommitsOffsetsOnAbort) {
             for (tp, offset) in pending {
-                changes.offset(group, &tp, &offset);
-                offsets.committed.insert(tp, offset);
+                if offsets.take(tp.clone(), offset.clone()) {
+                    changes.offset(group, &tp, &offset);
+                }
             }
         }
     }
@@ -282,7 +293,7 @@ impl State {
 
     /// Aborts transactions that have been open longer than their timeout.
     pub(crate) fn expire_txns(&mut self, mode: EndMode) -> Result<(), ResponseError> {
-        let now = now_ms();
+        let now = self.time.now_ms();
         let late: Vec<String> = self
             .txns
             .iter()

@@ -114,7 +114,11 @@ fn choices(run: &Run) -> Vec<(u32, Happening)> {
     one(&mut all, rng, 40, &sending, |number| Happening::Request(*number));
     one(&mut all, rng, 40, &answers, |number| Happening::Answer(*number));
     one(&mut all, rng, 30, &(0..markers).collect::<Vec<_>>(), |at| Happening::Marker(*at));
-    one(&mut all, rng, 4, &(0..world.wire.late.len()).collect::<Vec<_>>(), |at| Happening::LateEnd(*at));
+    for (at, late) in world.wire.late.iter().enumerate() {
+        // Where it would hurt it comes sooner.
+        let hits = world.broker.has_written(&late.id, late.epoch);
+        all.push((if hits { 30 } else { 1 }, Happening::LateEnd(at)));
+    }
     one(&mut all, rng, 20, &taps, |(process, lane)| Happening::Feed(*process, *lane));
     one(&mut all, rng, 15, &bodies, |at| Happening::Body(*at));
     let idle = all.is_empty();

@@ -7,7 +7,7 @@ use crate::program::registry;
 use crate::task::NewTask;
 use crate::world::{Process, Sim, Tap};
 use sakia::core::limits::Limits;
-use sakia::lane::{Lane, LaneConfig, LaneEnd, Takeover, Topics, Turnstile, take_over};
+use sakia::lane::{Lane, LaneConfig, LaneEnd, RestoreBudget, Takeover, Topics, Turnstile, take_over};
 use sakia::log::Isolation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -39,6 +39,7 @@ pub(crate) fn lane_config(sim: &Sim, partition: i32) -> LaneConfig {
         min_compaction_lag: profile.compaction_lag,
         keep_deletes: profile.keep_deletes,
         cache_bytes: profile.cache_bytes,
+        restore_budget: Arc::new(RestoreBudget::new(0)),
         fence_timeout: Duration::from_secs(10),
     }
 }

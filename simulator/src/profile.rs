@@ -17,6 +17,8 @@ pub(crate) struct Profile {
     pub(crate) answer_lost: u32,
     /// A lost EndTxn arrives late, although the client has sent it again.
     pub(crate) end_late: u32,
+    /// The coordinator of an id takes seconds to fence it.
+    pub(crate) slow_fence: u32,
     /// An append is refused or its acknowledgement is lost.
     pub(crate) append_lost: u32,
     /// A write to a disk fails.
@@ -51,8 +53,11 @@ impl Profile {
         // Most days have few kinds of faults: a day that has all of them never gets anywhere.
         let mut some = |one_in: u32, most: u32| if rng.u32(0..one_in) == 0 { rng.u32(1..=most) } else { 0 };
         let (request_lost, answer_lost, append_lost) = (some(3, 40), some(3, 40), some(3, 40));
-        let (end_late, disk_full, feed_again) = (some(12, 200), some(6, 60), some(4, 300));
-        let (crash, stop, move_lane) = (some(2, 12), some(2, 12), some(2, 15));
+        let (end_late, disk_full, feed_again) = (some(6, 400), some(6, 60), some(4, 300));
+        let slow_fence = some(3, 600);
+        let (crash, stop, calm_moves) = (some(2, 12), some(2, 12), some(2, 15));
+        // Now and then a storm, in which take-overs overtake each other.
+        let move_lane = calm_moves + some(5, 120);
         let (restart_broker, compact, expire) = (some(4, 8), some(2, 20), some(5, 10));
         let skew_ms = u64::from(some(3, 400));
         let seconds = |n: u64| Duration::from_secs(n);
@@ -64,6 +69,7 @@ impl Profile {
             request_lost,
             answer_lost,
             end_late,
+            slow_fence,
             append_lost,
             disk_full,
             crash,

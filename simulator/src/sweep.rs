@@ -2,6 +2,7 @@
 
 use crate::run::{Report, run};
 use sakia::lane::{Mutation, mutate};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,8 +19,45 @@ pub struct Sweep {
     pub appends: u64,
     /// Seeds in which a late EndTxn tore a transaction.
     pub torn: u64,
+    /// How often each kind of bad luck happened.
+    pub faults: BTreeMap<&'static str, u64>,
     /// Those that broke a promise, by seed.
     pub broken: Vec<Report>,
+}
+
+/// Words of the event log by which bad luck is counted.
+const FAULTS: &[&str] = &[
+    "a request of process",
+    "an answer to process",
+    "crashes",
+    "is stopped",
+    "gives up",
+    "is stale",
+    "is empty",
+    "is full",
+    "its acknowledgement is lost",
+    "is refused: Fenced",
+    "the broker restarts",
+    "was open too long",
+    "is trimmed",
+    "compaction takes",
+    "hits: true",
+];
+
+impl Sweep {
+    fn add(&mut self, report: Report) {
+        self.seeds += 1;
+        self.checkpoints += report.checkpoints;
+        self.appends += report.appends;
+        self.torn += u64::from(report.torn);
+        for fault in FAULTS {
+            let count = report.events.iter().filter(|line| line.contains(fault)).count();
+            *self.faults.entry(fault).or_default() += count as u64;
+        }
+        if report.violation.is_some() {
+            self.broken.push(report);
+        }
+    }
 }
 
 /// Runs seeds on so many threads. With a mutation, every lane makes that mistake. Ends early after `most` that broke a
@@ -37,14 +75,8 @@ pub fn sweep(seeds: Range<u64>, threads: usize, mutation: Option<Mutation>, most
             }
             let report = run(seed);
             let mut sum = sum.lock().expect("a simulation does not panic");
-            sum.seeds += 1;
-            sum.checkpoints += report.checkpoints;
-            sum.appends += report.appends;
-            sum.torn += u64::from(report.torn);
-            if report.violation.is_some() {
-                sum.broken.push(report);
-                enough.store(sum.broken.len() >= most, Ordering::Relaxed);
-            }
+            sum.add(report);
+            enough.store(sum.broken.len() >= most, Ordering::Relaxed);
         }
         mutate(None);
     };

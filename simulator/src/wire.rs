@@ -161,7 +161,7 @@ impl World {
     /// A late EndTxn arrives.
     pub(crate) fn deliver_late_end(&mut self, which: usize) {
         let LateEnd { id, epoch, commit } = self.wire.late.swap_remove(which);
-        let hits = self.broker.open_places(&id, epoch).is_some();
+        let hits = self.broker.has_written(&id, epoch);
         let said = self.broker.end(&id, epoch, commit);
         self.note(format_args!(
             "late EndTxn(commit: {commit}) of {id}, epoch {epoch}: {said:?}, hits: {hits}"

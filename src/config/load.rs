@@ -108,6 +108,7 @@ fn read(mut table: Map<String, Value>, problems: &mut Vec<Problem>) -> Config {
         commit_interval_ms: keys.take("commit_interval_ms", default.commit_interval_ms),
         journal_roll_ms: keys.take("journal_roll_ms", default.journal_roll_ms),
         cache_bytes: keys.take("cache_bytes", default.cache_bytes),
+        restore_bytes: keys.take("restore_bytes", default.restore_bytes),
         payload_limit_bytes: keys.take("payload_limit_bytes", default.payload_limit_bytes),
         answer_timeout_ms: keys.take("answer_timeout_ms", default.answer_timeout_ms),
         kafka: keys.take_kafka(),

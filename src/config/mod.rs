@@ -49,6 +49,9 @@ pub struct Config {
     pub journal_roll_ms: u64,
     /// Instances kept in memory per lane, in bytes; others are rebuilt by replay when needed. Default 64 MiB.
     pub cache_bytes: usize,
+    /// Memory for restores, all lanes of the process together, in bytes: more makes fewer and larger files. Default
+    /// 256 MiB.
+    pub restore_bytes: usize,
     /// Largest payload, in bytes, of a start, signal, step result or outgoing record. Default 983040.
     pub payload_limit_bytes: usize,
     /// How long a client waits for an answer of the app to a question such as `show`, in milliseconds. Default 10000.
@@ -70,6 +73,7 @@ impl Default for Config {
             commit_interval_ms: 200,
             journal_roll_ms: 5_000,
             cache_bytes: 64 * 1024 * 1024,
+            restore_bytes: 256 * 1024 * 1024,
             payload_limit_bytes: crate::core::limits::Limits::default().payload_bytes,
             answer_timeout_ms: 10_000,
             kafka: BTreeMap::new(),
@@ -197,6 +201,7 @@ impl fmt::Debug for Config {
             .field("commit_interval_ms", &self.commit_interval_ms)
             .field("journal_roll_ms", &self.journal_roll_ms)
             .field("cache_bytes", &self.cache_bytes)
+            .field("restore_bytes", &self.restore_bytes)
             .field("payload_limit_bytes", &self.payload_limit_bytes)
             .field("answer_timeout_ms", &self.answer_timeout_ms)
             .finish()

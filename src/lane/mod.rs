@@ -28,6 +28,7 @@ mod perform;
 mod progress;
 mod replay;
 mod restore;
+mod restore_budget;
 #[cfg(test)]
 mod restore_tests;
 mod run;
@@ -37,6 +38,7 @@ mod turnstile;
 pub use host::{Host, Join};
 #[cfg(feature = "mutations")]
 pub use mutation::{Mutation, mutate, mutated};
+pub use restore_budget::RestoreBudget;
 pub use run::Lane;
 pub use takeover::{Takeover, take_over};
 pub use turnstile::Turnstile;
@@ -104,6 +106,8 @@ pub struct LaneConfig {
     pub keep_deletes: Duration,
     /// Bound on the instances kept in memory, in bytes.
     pub cache_bytes: usize,
+    /// What restores may hold in memory, all lanes of the process together.
+    pub restore_budget: Arc<RestoreBudget>,
     /// How long a take-over may wait for the log.
     pub fence_timeout: Duration,
 }

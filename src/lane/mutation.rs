@@ -34,8 +34,6 @@ pub enum Mutation {
     TornIsWhole,
     /// A store is brought up to date however old it is.
     StaleStoreKept,
-    /// Facts that the state already holds are applied again.
-    FactsTwice,
     /// The journal is trimmed to its end, not to the position.
     TrimToEnd,
     /// Timers fire a little early.
@@ -54,8 +52,6 @@ pub enum Mutation {
     CommandTwice,
     /// What left with a checkpoint leaves with the next one too.
     OutboxKept,
-    /// A lane goes on after an append was lost.
-    LostAppendIgnored,
     /// An owner may commit before the journal has accepted a record of its own.
     NoClaim,
     /// The ids of a lane are fenced in any order.
@@ -83,7 +79,6 @@ impl Mutation {
         Mutation::CommitBeforeAck,
         Mutation::TornIsWhole,
         Mutation::StaleStoreKept,
-        Mutation::FactsTwice,
         Mutation::TrimToEnd,
         Mutation::TimerEarly,
         Mutation::JournalCommitted,
@@ -93,7 +88,6 @@ impl Mutation {
         Mutation::TimersForgotten,
         Mutation::CommandTwice,
         Mutation::OutboxKept,
-        Mutation::LostAppendIgnored,
         Mutation::NoClaim,
         Mutation::FenceInAnyOrder,
         Mutation::FenceJournalOnly,

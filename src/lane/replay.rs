@@ -5,7 +5,7 @@ use super::mutation::{Mutation, mutated};
 use super::{Host, LaneConfig, LaneEnd};
 use crate::codec::journal;
 use crate::core::state::Position;
-use crate::log::{Isolation, Log, LogError, LogReader, Record};
+use crate::log::{Isolation, Log, LogReader, Record};
 use std::time::Duration;
 
 /// How long the log may stay silent before the take-over gives up.
@@ -47,15 +47,7 @@ pub(super) fn replay(
     let mut reader = log.read(&config.topics.journal, config.partition, from.journal_offset, isolation)?;
     let mut heard = host.uptime();
     while reader.position()? < range.end {
-        let record = match reader.next(POLL) {
-            // Only an owner trims the journal, behind its checkpoints: a later one has fenced this one. If it was
-            // somebody else, the next take-over says so.
-            Err(LogError::Broken(why)) if begins_later(&config, log, range.start)? => {
-                return Err(LaneEnd::Lost(why));
-            }
-            record => record?,
-        };
-        let Some(record) = record else {
+        let Some(record) = reader.next(POLL)? else {
             silent(&config, &config.topics.journal, host, heard)?;
             continue;
         };
@@ -67,9 +59,6 @@ pub(super) fn replay(
         let value = record.value.as_deref().unwrap_or_default();
         let found = journal::decode(value).map_err(|e| broken(&config, record.offset, &e.to_string()))?;
         if found.seq <= from.journal_seq {
-            if mutated(Mutation::FactsTwice) {
-                engine.apply_facts(found, None)?;
-            }
             continue;
         }
         if found.seq != end.seq + 1 || found.epoch < end.epoch {
@@ -84,11 +73,6 @@ pub(super) fn replay(
         engine.apply_facts(found, None)?;
     }
     Ok(end)
-}
-
-fn begins_later(config: &LaneConfig, log: &dyn Log, start: i64) -> Result<bool, LaneEnd> {
-    let range = log.offsets(&config.topics.journal, config.partition, Isolation::Uncommitted)?;
-    Ok(range.start > start)
 }
 
 /// The offset of the first command to apply. Never coerced: a lost offset stops the lane.

@@ -3,6 +3,7 @@
 use super::fault::crash_point;
 use super::mutation::{Mutation, mutated};
 use super::progress::Progress;
+use super::restore_budget::Share;
 use super::{Host, LaneConfig, LaneEnd};
 use crate::codec::group::Group;
 use crate::codec::{headers, key, row};
@@ -12,32 +13,54 @@ use crate::log::{Isolation, Log, OffsetRange, Record};
 use crate::store::{Store, Write};
 use std::time::Duration;
 
-/// Bytes that one batch of the restore puts into the store.
-const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Memory that a record takes in a batch beside its bytes.
+const RECORD_OVERHEAD_BYTES: usize = 128;
 /// How long the log may stay silent before the restore gives up.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Behind the last record of a checkpoint there is always the marker of its transaction.
 const MARKER: i64 = 1;
 
-/// Reads the changelog from where the store is to its end, which is asked behind the fence. Returns the position.
+/// What a restore found.
+#[derive(Debug)]
+pub(super) struct Restored {
+    /// How far the lane is; `None` if it never wrote a checkpoint.
+    pub(super) position: Option<Position>,
+    /// The changelog's end, behind the fence.
+    pub(super) end: i64,
+}
+
+/// Reads the changelog from where the store is to its end, which is asked behind the fence.
 pub(super) fn restore(
     config: &LaneConfig,
     log: &dyn Log,
     store: &mut dyn Store,
     host: &dyn Host,
-) -> Result<Option<Position>, LaneEnd> {
-    let ends = || log.offsets(&config.topics.changelog, config.partition, isolation());
-    let range = ends()?;
+) -> Result<Restored, LaneEnd> {
+    let range = log.offsets(&config.topics.changelog, config.partition, isolation())?;
     let written = position(store)?.map_or(0, |p| p.now);
     let from = begin(config, store, host, range, written)?;
     if from < range.end {
-        match read(config, log, store, host, (from, range)) {
-            // Behind the fence only a later owner writes: then compaction may work on what this one still reads.
-            Err(LaneEnd::Broken(why)) if ends()?.end > range.end => return Err(LaneEnd::Lost(why)),
-            done => done?,
-        }
+        let done = read(config, log, store, host, (from, range));
+        unless_lost(done, config, log, range.end)?;
     }
-    position(store)
+    Ok(Restored { position: position(store)?, end: range.end })
+}
+
+/// What is broken may be the work of a later owner, which compacts and trims behind its checkpoints: behind the fence only
+/// such a one writes to the changelog. Then the lane is lost, and nothing is broken.
+pub(super) fn unless_lost<T>(
+    found: Result<T, LaneEnd>,
+    config: &LaneConfig,
+    log: &dyn Log,
+    end: i64,
+) -> Result<T, LaneEnd> {
+    match found {
+        Err(LaneEnd::Broken(why)) => {
+            let now = log.offsets(&config.topics.changelog, config.partition, isolation())?.end;
+            Err(if now > end { LaneEnd::Lost(why) } else { LaneEnd::Broken(why) })
+        }
+        found => found,
+    }
 }
 
 fn isolation() -> Isolation {
@@ -139,6 +162,7 @@ struct Run<'a> {
     since: Millis,
     batch: Vec<Write>,
     bytes: usize,
+    share: Share,
 }
 
 impl<'a> Run<'a> {
@@ -150,7 +174,8 @@ impl<'a> Run<'a> {
     ) -> Result<Self, LaneEnd> {
         let stored = if from > 0 { position(store)?.map(|p| (p.checkpoint, p.now)) } else { None };
         let since = stored.map_or(host.now(), |(_, written)| written);
-        Ok(Run { config, store, host, last: None, stored, since, batch: Vec::new(), bytes: 0 })
+        let share = config.restore_budget.enter();
+        Ok(Run { config, store, host, last: None, stored, since, batch: Vec::new(), bytes: 0, share })
     }
 
     /// Whether nothing since then can have been compacted away: such records form complete checkpoints. By the time of
@@ -179,11 +204,11 @@ impl<'a> Run<'a> {
         if let Err(error) = key::decode(&key) {
             return Err(self.broken(record.offset, &error.to_string()));
         }
-        self.bytes += key.len() + record.value.as_ref().map_or(0, bytes::Bytes::len);
+        self.bytes += key.len() + record.value.as_ref().map_or(0, bytes::Bytes::len) + RECORD_OVERHEAD_BYTES;
         self.batch.push((key, record.value));
         self.last = Some((group, record.offset, time));
         // Only whole checkpoints where they can be told: then a store that was interrupted resumes between two.
-        if self.bytes >= BATCH_BYTES && (group.is_last() || !self.is_strict(time)) {
+        if self.bytes >= self.share.bytes() && (group.is_last() || !self.is_strict(time)) {
             self.flush(record.offset + 1)?;
         }
         Ok(())
@@ -228,9 +253,8 @@ impl<'a> Run<'a> {
             return Err(LaneEnd::Lost("the restore took longer than deletions are kept".into()));
         }
         crash_point!("restore:before-batch");
-        self.store.apply(&self.batch, next_offset)?;
+        self.store.load(std::mem::take(&mut self.batch), next_offset)?;
         crash_point!("restore:after-batch");
-        self.batch.clear();
         self.bytes = 0;
         Ok(())
     }

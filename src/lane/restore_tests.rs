@@ -1,7 +1,7 @@
 //! Restore from a changelog in memory: whole, torn, compacted.
 
 use super::restore::restore;
-use super::{Host, Join, LaneConfig, LaneEnd, Topics};
+use super::{Host, Join, LaneConfig, LaneEnd, RestoreBudget, Topics};
 use crate::codec::group::Group;
 use crate::codec::{headers, key, row};
 use crate::core::ids::InstanceKey;
@@ -105,7 +105,7 @@ impl Changelog {
     }
 
     fn restore(&self, store: &mut MemoryStore) -> Result<Option<Position>, LaneEnd> {
-        restore(&config(), self, store, &At(NOW))
+        restore(&config(), self, store, &At(NOW)).map(|restored| restored.position)
     }
 
     fn error(&self) -> String {
@@ -137,6 +137,7 @@ fn config() -> LaneConfig {
         min_compaction_lag: LAG,
         keep_deletes: LAG * 24,
         cache_bytes: 0,
+        restore_budget: Arc::new(RestoreBudget::new(0)),
         fence_timeout: LAG,
     }
 }
@@ -220,7 +221,7 @@ fn an_old_store_does_not_miss_what_compaction_took_away_behind_it() {
     for record in &mut log.0 {
         record.timestamp_ms = i64::try_from(long_after).unwrap();
     }
-    let position = restore(&config(), &log, &mut store, &At(long_after)).unwrap().unwrap();
+    let position = restore(&config(), &log, &mut store, &At(long_after)).unwrap().position.unwrap();
     assert_eq!(position.checkpoint, 5);
 }
 

@@ -195,8 +195,8 @@ impl Lane {
         match event {
             // What was acknowledged is looked up when it is needed.
             Event::Appended => match self.parts.acks.now().lost {
-                Some(why) if !mutated(Mutation::LostAppendIgnored) => Err(LaneEnd::Lost(why)),
-                _ => Ok(()),
+                Some(why) => Err(LaneEnd::Lost(why)),
+                None => Ok(()),
             },
             Event::Wake => Ok(()),
             Event::Turn(turn) => {

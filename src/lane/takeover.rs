@@ -62,7 +62,8 @@ pub fn take_over(takeover: Takeover) -> Result<Lane, LaneEnd> {
         mutated(Mutation::EndBeforeFence).then(|| restore::restore(&config, &*log, &mut *store, &*host));
     let writer = log.open_lane(&names, acks.clone(), config.fence_timeout)?;
     crash_point!("takeover:fenced");
-    let position = early.unwrap_or_else(|| restore::restore(&config, &*log, &mut *store, &*host))?;
+    let restored = early.unwrap_or_else(|| restore::restore(&config, &*log, &mut *store, &*host))?;
+    let position = restored.position;
     crash_point!("takeover:restored");
     compare_with_group(&config, position.as_ref(), group_offset)?;
     let ready = {
@@ -91,7 +92,8 @@ pub fn take_over(takeover: Takeover) -> Result<Lane, LaneEnd> {
         next_command: 0,
         config: config.clone(),
     };
-    let end = replay::replay(&mut engine, &*log, &*host, position.as_ref())?;
+    let end = replay::replay(&mut engine, &*log, &*host, position.as_ref());
+    let end = restore::unless_lost(end, &config, &*log, restored.end)?;
     crash_point!("takeover:replayed");
     fill_agenda(&mut engine)?;
     acks.begin(end.seq, end.offset);

@@ -5,7 +5,7 @@ use super::lane_worker::LaneWorker;
 use crate::config::{Config, topics};
 use crate::core::limits::Limits;
 use crate::ingress::Binding;
-use crate::lane::{LaneConfig, Topics, Turnstile};
+use crate::lane::{LaneConfig, RestoreBudget, Topics, Turnstile};
 use crate::log::LogError;
 use crate::log::kafka::{
     CommandFeed, KafkaConfig, KafkaLog, Membership, MembershipEvent, TopicPartition, partition_for,
@@ -154,6 +154,7 @@ impl Process {
             min_compaction_lag: Duration::from_millis(layout.min_compaction_lag_ms),
             keep_deletes: Duration::from_millis(layout.keep_deletes_ms),
             cache_bytes: config.cache_bytes,
+            restore_budget: Arc::new(RestoreBudget::new(config.restore_bytes)),
             fence_timeout: FENCE_TIMEOUT,
         };
         let shared = Arc::new(Shared {

@@ -70,6 +70,10 @@ pub trait Store: Send {
     fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
     /// Applies all writes and the next changelog offset in one atomic batch. After a failure the store is poisoned.
     fn apply(&mut self, writes: &[Write], next_changelog_offset: i64) -> Result<(), StoreError>;
+    /// The same for a batch of any size; of several writes to one key the last counts.
+    fn load(&mut self, writes: Vec<Write>, next_changelog_offset: i64) -> Result<(), StoreError> {
+        self.apply(&writes, next_changelog_offset)
+    }
     /// The changelog offset from which the store has to be brought up to date; 0 if it is empty.
     fn next_changelog_offset(&self) -> Result<i64, StoreError>;
     /// Removes everything, also a poisoned state, so that it can be restored from offset 0.

@@ -12,6 +12,8 @@ pub(crate) const EVERYWHERE: &[&str] = &[
     "examples",
     "integration/src",
     "integration/tests",
+    "simulator/src",
+    "simulator/tests",
     "bench",
 ];
 

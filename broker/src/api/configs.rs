@@ -33,7 +33,7 @@ type Edit = (String, i8, Option<String>);
 type Refused = (ResponseError, String);
 
 impl Call<'_> {
-    pub(super) fn describe_configs(&self, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
+    pub(crate) fn describe_configs(&self, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
         let state = self.node.state();
         let results = request.resources.iter().map(|resource| {
             let result = DescribeConfigsResult::default()
@@ -90,7 +90,7 @@ impl Call<'_> {
         ]
     }
 
-    pub(super) fn alter_configs(&self, request: AlterConfigsRequest) -> AlterConfigsResponse {
+    pub(crate) fn alter_configs(&self, request: AlterConfigsRequest) -> AlterConfigsResponse {
         let results = request.resources.iter().map(|resource| {
             let edits = resource.configs.iter().map(|c| edit(&c.name, SET, c.value.as_deref())).collect();
             let (kind, name) = (resource.resource_type, &resource.resource_name);

@@ -24,7 +24,7 @@ struct Planned {
 }
 
 impl Call<'_> {
-    pub(super) fn fetch(&self, request: FetchRequest) -> FetchResponse {
+    pub(crate) fn fetch(&self, request: FetchRequest) -> FetchResponse {
         if let Err(error) = self.admitted() {
             return FetchResponse::default().with_error_code(error.code());
         }

@@ -1,5 +1,6 @@
 //! OffsetCommit, OffsetFetch, TxnOffsetCommit.
 use super::{Call, code, text};
+use crate::mistake::{Mistake, makes};
 use crate::state::{CommittedOffset, State, TopicPartition};
 use crate::store::Changes;
 use crate::txn::{Phase, ProducerIdentity};
@@ -18,26 +19,27 @@ use kafka_protocol::messages::{
     TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 /// Kafka's `offset.metadata.max.bytes`.
 const MAX_METADATA_BYTES: usize = 4096;
 
 impl Call<'_> {
-    pub(super) fn offset_commit(&self, request: OffsetCommitRequest) -> OffsetCommitResponse {
+    pub(crate) fn offset_commit(&self, request: OffsetCommitRequest) -> OffsetCommitResponse {
         let allowed = self.commit_allowed(&request);
         let mut state = self.node.state();
+        let number = state.new_commit();
         let group = request.group_id.as_str();
         let mut changes = Changes::default();
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in &request.topics {
             let partitions = topic.partitions.iter().map(|p| {
-                let offset =
-                    committed(p.committed_offset, p.committed_leader_epoch, p.committed_metadata.as_deref());
+                let metadata = p.committed_metadata.as_deref().unwrap_or_default().to_owned();
+                let (offset, leader_epoch) = (p.committed_offset, p.committed_leader_epoch);
+                let offset = CommittedOffset { offset, leader_epoch, metadata, number };
                 let tp = (topic.name.to_string(), p.partition_index);
                 let stored = allowed.and_then(|()| check_offset(&state, &tp, &offset)).map(|()| {
                     changes.offset(group, &tp, &offset);
-                    state.offsets.entry(group.to_owned()).or_default().committed.insert(tp, offset);
+                    state.offsets.entry(group.to_owned()).or_default().take(tp, offset);
                 });
                 OffsetCommitResponsePartition::default()
                     .with_partition_index(p.partition_index)
@@ -63,15 +65,15 @@ impl Call<'_> {
         match groups.get_mut(request.group_id.as_str()) {
             Some(group) => {
                 let instance = request.group_instance_id.as_deref();
-                group.check_commit(&request.member_id, instance, generation, Instant::now())
+                group.check_commit(&request.member_id, instance, generation, self.node.time.instant())
             }
             None if generation < 0 => Ok(()),
-            // a member of a group that the broker lost at its restart: it must join again
-            None => Err(ResponseError::UnknownMemberId),
+            // perhaps a member of a group that the broker lost at its restart: it must join again
+            None => Err(ResponseError::IllegalGeneration),
         }
     }
 
-    pub(super) fn offset_fetch(&self, request: OffsetFetchRequest) -> OffsetFetchResponse {
+    pub(crate) fn offset_fetch(&self, request: OffsetFetchRequest) -> OffsetFetchResponse {
         if let Err(error) = self.admitted() {
             return OffsetFetchResponse::default().with_error_code(error.code());
         }
@@ -96,7 +98,7 @@ impl Call<'_> {
                     .with_metadata(Some(text("")));
                 // KIP-447: a new owner must not start from an offset that an open transaction may replace
                 let unstable = group.is_some_and(|g| g.pending.values().any(|m| m.contains_key(&tp)));
-                if request.require_stable && unstable {
+                if request.require_stable && unstable && !makes(Mistake::ShowsOffsetsTooEarly) {
                     return answer.with_error_code(ResponseError::UnstableOffsetCommit.code());
                 }
                 match group.and_then(|g| g.committed.get(&tp)) {
@@ -114,17 +116,19 @@ impl Call<'_> {
         OffsetFetchResponse::default().with_topics(topics.collect())
     }
 
-    pub(super) fn txn_offset_commit(&self, request: TxnOffsetCommitRequest) -> TxnOffsetCommitResponse {
+    pub(crate) fn txn_offset_commit(&self, request: TxnOffsetCommitRequest) -> TxnOffsetCommitResponse {
         let group_checked = self.admitted().and_then(|()| self.check_txn_member(&request));
         let mut state = self.node.state();
         let allowed = group_checked.and_then(|()| check_txn_offsets(&state, &request));
+        let number = state.new_commit();
         let group = request.group_id.as_str();
         let mut added = BTreeMap::new();
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in &request.topics {
             let partitions = topic.partitions.iter().map(|p| {
-                let offset =
-                    committed(p.committed_offset, p.committed_leader_epoch, p.committed_metadata.as_deref());
+                let metadata = p.committed_metadata.as_deref().unwrap_or_default().to_owned();
+                let (offset, leader_epoch) = (p.committed_offset, p.committed_leader_epoch);
+                let offset = CommittedOffset { offset, leader_epoch, metadata, number };
                 let tp = (topic.name.to_string(), p.partition_index);
                 let stored = allowed.and_then(|()| check_offset(&state, &tp, &offset)).map(|()| {
                     added.insert(tp, offset);
@@ -145,7 +149,9 @@ impl Call<'_> {
             let offsets = state.offsets.entry(group.to_owned()).or_default();
             let pending = offsets.pending.entry(request.producer_id.0).or_default();
             pending.extend(added);
-            changes.pending(group, request.producer_id.0, pending);
+            if !makes(Mistake::LosesPendingOffsetsAtRestart) {
+                changes.pending(group, request.producer_id.0, pending);
+            }
         }
         if let Err(error) = state.store.commit(changes) {
             topics.iter_mut().flat_map(|t| &mut t.partitions).for_each(|p| p.error_code = error.code());
@@ -187,8 +193,4 @@ fn check_offset(state: &State, tp: &TopicPartition, offset: &CommittedOffset) ->
     } else {
         Ok(())
     }
-}
-
-fn committed(offset: i64, leader_epoch: i32, metadata: Option<&str>) -> CommittedOffset {
-    CommittedOffset { offset, leader_epoch, metadata: metadata.unwrap_or_default().to_owned() }
 }

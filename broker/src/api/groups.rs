@@ -16,7 +16,7 @@ use kafka_protocol::messages::{
     LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse, SyncGroupRequest, SyncGroupResponse,
 };
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// From here on a join without a member id is sent back with one (KIP-394).
 const JOIN_ID_REQUIRED_FROM: i16 = 4;
@@ -26,7 +26,7 @@ const LEAVE_MANY_FROM: i16 = 3;
 const MAX_SESSION: Duration = Duration::from_secs(1800);
 
 impl Call<'_> {
-    pub(super) fn join_group(&self, request: JoinGroupRequest) -> JoinGroupResponse {
+    pub(crate) fn join_group(&self, request: JoinGroupRequest) -> JoinGroupResponse {
         let session = Duration::from_millis(request.session_timeout_ms.max(0) as u64);
         let refused = |error: ResponseError, id: &str| {
             JoinGroupResponse::default()
@@ -76,7 +76,7 @@ impl Call<'_> {
         }
     }
 
-    pub(super) fn sync_group(&self, request: SyncGroupRequest) -> SyncGroupResponse {
+    pub(crate) fn sync_group(&self, request: SyncGroupRequest) -> SyncGroupResponse {
         let assignments: Vec<_> =
             request.assignments.iter().map(|a| (a.member_id.to_string(), a.assignment.clone())).collect();
         let synced = self.admitted().and_then(|()| {
@@ -93,17 +93,17 @@ impl Call<'_> {
         }
     }
 
-    pub(super) fn heartbeat(&self, request: HeartbeatRequest) -> HeartbeatResponse {
+    pub(crate) fn heartbeat(&self, request: HeartbeatRequest) -> HeartbeatResponse {
         let beat = self.admitted().and_then(|()| {
             let mut groups = self.node.groups.lock();
             let group = groups.get_mut(request.group_id.as_str()).ok_or(ResponseError::UnknownMemberId)?;
             let instance = request.group_instance_id.as_deref();
-            group.heartbeat(&request.member_id, instance, request.generation_id, Instant::now())
+            group.heartbeat(&request.member_id, instance, request.generation_id, self.node.time.instant())
         });
         HeartbeatResponse::default().with_error_code(code(&beat))
     }
 
-    pub(super) fn leave_group(&self, request: LeaveGroupRequest) -> LeaveGroupResponse {
+    pub(crate) fn leave_group(&self, request: LeaveGroupRequest) -> LeaveGroupResponse {
         let many = self.version >= LEAVE_MANY_FROM;
         let leaving = if many {
             request.members
@@ -114,7 +114,7 @@ impl Call<'_> {
         let mut left = |member: &MemberIdentity| {
             self.admitted()?;
             let group = groups.get_mut(request.group_id.as_str()).ok_or(ResponseError::UnknownMemberId)?;
-            group.leave(&member.member_id, member.group_instance_id.as_deref(), Instant::now())
+            group.leave(&member.member_id, member.group_instance_id.as_deref(), self.node.time.instant())
         };
         let mut first_error = 0;
         let rows = leaving.into_iter().map(|member| {
@@ -135,7 +135,7 @@ impl Call<'_> {
         })
     }
 
-    pub(super) fn list_groups(&self, request: ListGroupsRequest) -> ListGroupsResponse {
+    pub(crate) fn list_groups(&self, request: ListGroupsRequest) -> ListGroupsResponse {
         let groups = self.node.groups.lock();
         let state = self.node.state();
         let ids: BTreeSet<&String> = groups.keys().chain(state.offsets.keys()).collect();
@@ -155,7 +155,7 @@ impl Call<'_> {
         ListGroupsResponse::default().with_groups(rows.collect())
     }
 
-    pub(super) fn describe_groups(&self, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
+    pub(crate) fn describe_groups(&self, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
         let groups = self.node.groups.lock();
         let state = self.node.state();
         let rows = request.groups.iter().map(|id| {
@@ -181,7 +181,7 @@ impl Call<'_> {
         DescribeGroupsResponse::default().with_groups(rows.collect())
     }
 
-    pub(super) fn delete_groups(&self, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
+    pub(crate) fn delete_groups(&self, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
         let mut groups = self.node.groups.lock();
         let mut state = self.node.state();
         let rows = request.groups_names.iter().map(|id| {

@@ -1,7 +1,6 @@
 //! ListTransactions, DescribeTransactions, DescribeProducers (KIP-664): what operators look at when a reader
 //! hangs at the last stable offset.
 use super::{Call, text};
-use crate::state::now_ms;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::describe_producers_response::{
     PartitionResponse, ProducerState, TopicResponse,
@@ -16,9 +15,9 @@ use kafka_protocol::messages::{
 use std::collections::BTreeMap;
 
 impl Call<'_> {
-    pub(super) fn list_transactions(&self, request: ListTransactionsRequest) -> ListTransactionsResponse {
+    pub(crate) fn list_transactions(&self, request: ListTransactionsRequest) -> ListTransactionsResponse {
         let state = self.node.state();
-        let now = now_ms();
+        let now = self.node.time.now_ms();
         let rows = state
             .txns
             .iter()
@@ -42,7 +41,7 @@ impl Call<'_> {
         ListTransactionsResponse::default().with_transaction_states(rows.collect())
     }
 
-    pub(super) fn describe_transactions(
+    pub(crate) fn describe_transactions(
         &self,
         request: DescribeTransactionsRequest,
     ) -> DescribeTransactionsResponse {
@@ -69,7 +68,7 @@ impl Call<'_> {
         DescribeTransactionsResponse::default().with_transaction_states(rows.collect())
     }
 
-    pub(super) fn describe_producers(&self, request: DescribeProducersRequest) -> DescribeProducersResponse {
+    pub(crate) fn describe_producers(&self, request: DescribeProducersRequest) -> DescribeProducersResponse {
         let state = self.node.state();
         let topics = request.topics.iter().map(|topic| {
             let partitions = topic.partition_indexes.iter().map(|index| {

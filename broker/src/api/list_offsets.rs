@@ -21,23 +21,26 @@ const MAX_TIMESTAMP: i64 = -3;
 /// A single node never elects another leader.
 pub(super) const LEADER_EPOCH: i32 = 0;
 
+const LEADER_EPOCH_FROM: i16 = 4;
+
 /// Offset and timestamp, both -1 for "none".
 type Found = (i64, i64);
 
 impl Call<'_> {
-    pub(super) fn list_offsets(&self, request: ListOffsetsRequest) -> ListOffsetsResponse {
+    pub(crate) fn list_offsets(&self, request: ListOffsetsRequest) -> ListOffsetsResponse {
         let committed_only = request.isolation_level == READ_COMMITTED;
         let topics = request.topics.into_iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|wanted| {
                 let found =
                     self.find_offset(&topic.name, wanted.partition_index, wanted.timestamp, committed_only);
                 let (offset, timestamp) = *found.as_ref().unwrap_or(&(-1, -1));
-                ListOffsetsPartitionResponse::default()
+                let answer = ListOffsetsPartitionResponse::default()
                     .with_partition_index(wanted.partition_index)
                     .with_error_code(code(&found))
                     .with_offset(offset)
-                    .with_timestamp(timestamp)
-                    .with_leader_epoch(LEADER_EPOCH)
+                    .with_timestamp(timestamp);
+                // the encoder refuses a field that the version does not have
+                if self.version < LEADER_EPOCH_FROM { answer } else { answer.with_leader_epoch(LEADER_EPOCH) }
             });
             ListOffsetsTopicResponse::default().with_partitions(partitions.collect()).with_name(topic.name)
         });
@@ -65,7 +68,7 @@ impl Call<'_> {
         }
     }
 
-    /// The first record with this timestamp or a later one. Reads all batches before it: the embedded broker
+    /// The first record with this timestamp or a later one, markers of transactions included, as in Kafka. Reads all batches before it: the embedded broker
     /// keeps no index by time.
     fn first_record_from(
         &self,
@@ -77,7 +80,7 @@ impl Call<'_> {
         let mut found = (-1, -1);
         self.node.store.scan(number, start, end, |_, bytes| {
             let Ok(header) = BatchHeader::parse(&bytes) else { return ControlFlow::Continue(()) };
-            if header.is_control() || header.max_timestamp < wanted {
+            if header.max_timestamp < wanted {
                 return ControlFlow::Continue(());
             }
             let Ok(body) = records::uncompressed(&header, &bytes) else { return ControlFlow::Continue(()) };
@@ -97,13 +100,14 @@ impl Call<'_> {
         let mut found = (-1, -1);
         self.node.store.scan(number, start, end, |_, bytes| {
             if let Ok(header) = BatchHeader::parse(&bytes)
-                && !header.is_control()
                 && header.max_timestamp > found.1
                 && let Ok(body) = records::uncompressed(&header, &bytes)
             {
-                let newest = records::records(&header, &body).flatten().max_by_key(|r| r.timestamp);
-                if let Some(record) = newest.filter(|r| r.timestamp > found.1) {
-                    found = (record.offset, record.timestamp);
+                // the first one if there are several
+                for record in records::records(&header, &body).flatten() {
+                    if record.timestamp > found.1 {
+                        found = (record.offset, record.timestamp);
+                    }
                 }
             }
             ControlFlow::Continue(())

@@ -13,7 +13,7 @@ use kafka_protocol::messages::{
 use uuid::Uuid;
 
 impl Call<'_> {
-    pub(super) fn metadata(&self, request: MetadataRequest) -> MetadataResponse {
+    pub(crate) fn metadata(&self, request: MetadataRequest) -> MetadataResponse {
         let mut state = self.node.state();
         let may_create = request.allow_auto_topic_creation && self.node.config.auto_create_topics;
         let topics = match &request.topics {
@@ -53,7 +53,7 @@ impl Call<'_> {
         }
     }
 
-    pub(super) fn find_coordinator(&self, _: FindCoordinatorRequest) -> FindCoordinatorResponse {
+    pub(crate) fn find_coordinator(&self, _: FindCoordinatorRequest) -> FindCoordinatorResponse {
         match self.admitted() {
             Ok(()) => FindCoordinatorResponse::default()
                 .with_node_id(BrokerId(NODE_ID))

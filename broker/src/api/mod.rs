@@ -37,7 +37,7 @@ macro_rules! served {
 
         impl Api {
             /// Versions end before those that need topic ids, batched forms or KIP-848.
-            const SERVED: &[(Api, ApiKey, i16, i16)] = &[$((Api::$api, ApiKey::$api, $min, $max)),*];
+            pub(crate) const SERVED: &[(Api, ApiKey, i16, i16)] = &[$((Api::$api, ApiKey::$api, $min, $max)),*];
         }
     };
 }

@@ -2,7 +2,8 @@
 use super::{Call, code};
 use crate::log::batch::{self, BatchError};
 use crate::log::{BatchHeader, records};
-use crate::state::{State, TopicPartition, now_ms};
+use crate::mistake::{Mistake, makes};
+use crate::state::{State, Topic, TopicPartition};
 use crate::store::Changes;
 use crate::topic_config;
 use crate::txn::{Phase, ProducerIdentity};
@@ -82,7 +83,10 @@ fn check_bytes(records: Option<Bytes>) -> Result<(BatchHeader, Bytes), ResponseE
         BatchError::TooShort | BatchError::WrongChecksum => ResponseError::CorruptMessage,
     })?;
     // only the broker writes control records
-    if header.is_control() { Err(ResponseError::InvalidRecord) } else { Ok((header, bytes)) }
+    if header.is_control() || (header.producer_id >= 0 && header.base_sequence < 0) {
+        return Err(ResponseError::InvalidRecord);
+    }
+    Ok((header, bytes))
 }
 
 /// Checks the batch against everything that may refuse it, then appends it.
@@ -117,7 +121,11 @@ fn append(
             return first_copy(state, tp, base_offset);
         }
     }
-    let append_time_ms = state.append_time(&tp.0, now_ms());
+    let now = state.time.now_ms();
+    let append_time_ms = state.append_time(&tp.0, now);
+    if append_time_ms.is_none() && is_too_far_ahead(state, tp, &header, now) {
+        return Err(ResponseError::InvalidTimestamp);
+    }
     // only the broker sets this, and a record without a time of its own has none to fall back to
     let claims_append_time = header.append_time().is_some();
     if claims_append_time && (append_time_ms.is_some() || header.base_timestamp == NO_TIMESTAMP) {
@@ -126,6 +134,13 @@ fn append(
     header.place(next, append_time_ms);
     state.append(tp, &header, &batch::stored(bytes, &header), changes);
     Ok(Appended { base_offset: next, append_time_ms })
+}
+
+/// A clock that is wrong by more than this would keep its records from ever growing old.
+fn is_too_far_ahead(state: &State, tp: &TopicPartition, header: &BatchHeader, now: i64) -> bool {
+    let limit =
+        |topic: &Topic| topic_config::number(&topic.meta.configs, topic_config::TIMESTAMP_AFTER_MAX_MS);
+    state.topics.get(&tp.0).is_some_and(|topic| header.max_timestamp.saturating_sub(now) > limit(topic))
 }
 
 /// A retry is told what its first copy was told; that one's time stands in the log, if it is still there.
@@ -148,18 +163,15 @@ fn check_transaction(
     transactional_id: Option<&str>,
     header: &BatchHeader,
 ) -> Result<(), ResponseError> {
-    let id = transactional_id.ok_or(ResponseError::InvalidProducerIdMapping)?;
+    let id = transactional_id.ok_or(ResponseError::TransactionalIdAuthorizationFailed)?;
     let producer = ProducerIdentity { id: header.producer_id, epoch: header.producer_epoch };
     let txn = state.checked_txn(id, producer).map_err(|error| match error {
         // Kafka's partition leaders know epochs, not fencing
         ResponseError::ProducerFenced => ResponseError::InvalidProducerEpoch,
         other => other,
     })?;
-    if txn.meta.phase == Phase::Ongoing && txn.meta.partitions.contains(tp) {
-        Ok(())
-    } else {
-        Err(ResponseError::InvalidTxnState)
-    }
+    let listed = txn.meta.partitions.contains(tp) || makes(Mistake::TakesUnlistedPartitions);
+    if txn.meta.phase == Phase::Ongoing && listed { Ok(()) } else { Err(ResponseError::InvalidTxnState) }
 }
 
 /// A compacted topic takes no record without a key: nothing could ever replace it.

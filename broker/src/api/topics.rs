@@ -43,7 +43,7 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
 }
 
 impl Call<'_> {
-    pub(super) fn create_topics(&self, request: CreateTopicsRequest) -> CreateTopicsResponse {
+    pub(crate) fn create_topics(&self, request: CreateTopicsRequest) -> CreateTopicsResponse {
         let mut state = self.node.state();
         let results = request.topics.iter().map(|topic| {
             let result = CreatableTopicResult::default().with_name(topic.name.clone());
@@ -112,7 +112,7 @@ impl Call<'_> {
         }
     }
 
-    pub(super) fn delete_topics(&self, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
+    pub(crate) fn delete_topics(&self, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
         let mut state = self.node.state();
         let results = request.topic_names.iter().map(|name| {
             let mut changes = Changes::default();
@@ -126,7 +126,7 @@ impl Call<'_> {
         DeleteTopicsResponse::default().with_responses(results.collect())
     }
 
-    pub(super) fn create_partitions(&self, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
+    pub(crate) fn create_partitions(&self, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
         let mut state = self.node.state();
         let results = request.topics.iter().map(|topic| {
             let result = CreatePartitionsTopicResult::default().with_name(topic.name.clone());
@@ -140,7 +140,7 @@ impl Call<'_> {
         CreatePartitionsResponse::default().with_results(results.collect())
     }
 
-    pub(super) fn delete_records(&self, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
+    pub(crate) fn delete_records(&self, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
         let topics = request.topics.iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|p| {
                 let low = self.delete_records_of(&topic.name, p.partition_index, p.offset);

@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 const FENCED_FROM: i16 = 2;
 
 impl Call<'_> {
-    pub(super) fn add_partitions_to_txn(
+    pub(crate) fn add_partitions_to_txn(
         &self,
         request: AddPartitionsToTxnRequest,
     ) -> AddPartitionsToTxnResponse {
@@ -63,7 +63,7 @@ impl Call<'_> {
         AddPartitionsToTxnResponse::default().with_results_by_topic_v3_and_below(rows.collect())
     }
 
-    pub(super) fn add_offsets_to_txn(&self, request: AddOffsetsToTxnRequest) -> AddOffsetsToTxnResponse {
+    pub(crate) fn add_offsets_to_txn(&self, request: AddOffsetsToTxnRequest) -> AddOffsetsToTxnResponse {
         let producer = ProducerIdentity { id: request.producer_id.0, epoch: request.producer_epoch };
         let mut state = self.node.state();
         let mut changes = Changes::default();
@@ -78,7 +78,7 @@ impl Call<'_> {
         AddOffsetsToTxnResponse::default().with_error_code(code(&added))
     }
 
-    pub(super) fn end_txn(&self, request: EndTxnRequest) -> EndTxnResponse {
+    pub(crate) fn end_txn(&self, request: EndTxnRequest) -> EndTxnResponse {
         let producer = ProducerIdentity { id: request.producer_id.0, epoch: request.producer_epoch };
         let id = request.transactional_id.as_str();
         let mode = self.node.end_mode();

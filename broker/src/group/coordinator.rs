@@ -1,5 +1,6 @@
 //! All groups under one lock; blocks the connection's thread while a join or sync waits for others.
 use super::{Group, JoinRefused, JoinReply, JoinRequest, JoinStep, SyncReply, SyncStep};
+use crate::time::Time;
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use parking_lot::{Mutex, MutexGuard};
@@ -12,9 +13,14 @@ use std::time::Instant;
 pub(crate) struct Coordinator {
     groups: Mutex<HashMap<String, Group>>,
     stopping: AtomicBool,
+    time: Time,
 }
 
 impl Coordinator {
+    pub(crate) fn new(time: Time) -> Self {
+        Self { time, ..Self::default() }
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, HashMap<String, Group>> {
         self.groups.lock()
     }
@@ -23,7 +29,7 @@ impl Coordinator {
         let mut groups = self.groups.lock();
         let group = groups.entry(group_id.to_owned()).or_default();
         let changed = group.changed.clone();
-        let id = match group.join(request, Instant::now()) {
+        let id = match group.join(request, self.time.instant()) {
             JoinStep::Done(result) => return result,
             JoinStep::Wait(id) => id,
         };
@@ -52,7 +58,8 @@ impl Coordinator {
         let mut groups = self.groups.lock();
         let group = groups.get_mut(group_id).ok_or(ResponseError::UnknownMemberId)?;
         let changed = group.changed.clone();
-        if let SyncStep::Done(result) = group.sync(id, instance, generation, assignments, Instant::now()) {
+        if let SyncStep::Done(result) = group.sync(id, instance, generation, assignments, self.time.instant())
+        {
             return result;
         }
         loop {

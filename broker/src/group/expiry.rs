@@ -1,5 +1,6 @@
 //! Everything that happens to a group by time passing.
 use super::{Group, GroupState, Member};
+use crate::mistake::{Mistake, makes};
 use std::time::Instant;
 
 impl Group {
@@ -27,6 +28,6 @@ impl Group {
         let never_synced = self.state == GroupState::CompletingRebalance
             && !member.synced
             && self.deadline.is_some_and(|t| now > t);
-        silent || never_synced
+        (silent || never_synced) && !makes(Mistake::KeepsSilentMembers)
     }
 }

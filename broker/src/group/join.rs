@@ -1,5 +1,6 @@
 //! JoinGroup.
 use super::{Group, GroupState, Member};
+use crate::mistake::{Mistake, makes};
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use std::time::{Duration, Instant};
@@ -153,6 +154,9 @@ impl Group {
         // leader: the new one then behaves as a follower and is given the assignment that stands.
         let old_leader = self.leader.clone();
         if let Some(mut member) = self.members.remove(old) {
+            if makes(Mistake::LeavesStaticZombies) {
+                self.members.insert(old.to_owned(), member.clone());
+            }
             member.update(request, now);
             member.awaiting_join = false;
             member.awaiting_sync = false;
@@ -162,7 +166,8 @@ impl Group {
         if self.leader == old {
             self.leader.clone_from(&id);
         }
-        if self.state == GroupState::Stable && self.select_protocol() == self.protocol {
+        let stays = self.state == GroupState::Stable && self.select_protocol() == self.protocol;
+        if stays && !makes(Mistake::LosesStaticPlaces) {
             let reply = JoinReply { leader: old_leader, members: Vec::new(), ..self.reply(&id) };
             return JoinStep::Done(Ok(reply));
         }

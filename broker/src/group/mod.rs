@@ -19,6 +19,7 @@ pub(crate) use coordinator::Coordinator;
 pub(crate) use join::{JoinRefused, JoinReply, JoinRequest, JoinStep};
 pub(crate) use sync::{SyncReply, SyncStep};
 
+use crate::mistake::{Mistake, makes};
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use parking_lot::Condvar;
@@ -108,7 +109,11 @@ impl Group {
         generation: i32,
     ) -> Result<(), ResponseError> {
         self.check_member(id, instance)?;
-        if generation == self.generation { Ok(()) } else { Err(ResponseError::IllegalGeneration) }
+        if generation == self.generation || makes(Mistake::TakesOldGenerations) {
+            Ok(())
+        } else {
+            Err(ResponseError::IllegalGeneration)
+        }
     }
 
     pub(crate) fn heartbeat(
@@ -219,7 +224,7 @@ impl Group {
         let late: Vec<String> = self
             .members
             .iter()
-            .filter(|(_, m)| !m.awaiting_join && m.instance.is_none())
+            .filter(|(_, m)| !m.awaiting_join && m.instance.is_none() && !makes(Mistake::CountsLateMembers))
             .map(|(id, _)| id.clone())
             .collect();
         late.iter().for_each(|id| self.remove(id));
@@ -261,7 +266,9 @@ impl Group {
             }
             member.awaiting_join = false;
             member.synced = false;
-            member.assignment = Bytes::new();
+            if !makes(Mistake::GivesOldAssignments) {
+                member.assignment = Bytes::new();
+            }
         }
         self.state = GroupState::CompletingRebalance;
         self.deadline = Some(now + self.longest_rebalance());

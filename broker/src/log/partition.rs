@@ -1,6 +1,7 @@
 //! What is kept in memory of a partition: bounds, producers, aborted ranges, waiting readers. Its size
 //! follows the number of producers and of aborted transactions, never the length of the log.
 use super::BatchHeader;
+use crate::mistake::{Mistake, makes};
 use crate::wait::Waiter;
 use kafka_protocol::ResponseError;
 use serde::{Deserialize, Serialize};
@@ -83,7 +84,13 @@ impl Partition {
 
     /// Readers of committed data see nothing from here on.
     pub(crate) fn last_stable_offset(&self) -> i64 {
-        self.open.first().copied().unwrap_or(self.meta.next)
+        if makes(Mistake::IgnoresOpenTransactions) {
+            return self.meta.next;
+        }
+        let first =
+            if makes(Mistake::StopsAtNewestTransaction) { self.open.last() } else { self.open.first() };
+        // records of an open transaction may have been deleted
+        first.map_or(self.meta.next, |first| (*first).max(self.meta.start))
     }
 
     /// Where a reader's data ends.
@@ -108,10 +115,17 @@ impl Partition {
         let (first, last) = (header.base_sequence, header.last_sequence());
         if let Some(sent) = known.recent.iter().find(|s| s.first_sequence == first && s.last_sequence == last)
         {
-            return Ok(Some(sent.base_offset));
+            return Ok(if makes(Mistake::AppendsRetries) { None } else { Some(sent.base_offset) });
         }
         let expected = known.recent.back().map_or(0, |sent| sent.last_sequence.wrapping_add(1) & i32::MAX);
-        if first == expected { Ok(None) } else { Err(ResponseError::OutOfOrderSequenceNumber) }
+        if first != expected && !makes(Mistake::AcceptsGaps) {
+            return Err(ResponseError::OutOfOrderSequenceNumber);
+        }
+        // no plain record in the middle of the producer's own transaction
+        if known.txn_first.is_some() && !header.is_transactional() {
+            return Err(ResponseError::InvalidTxnState);
+        }
+        Ok(None)
     }
 
     /// Takes note of a batch that is being written; its base offset must be the next one.
@@ -143,7 +157,8 @@ impl Partition {
             self.aborted.insert(aborted.last, aborted);
             return Some(aborted);
         }
-        if producer.recent.len() == REMEMBERED_BATCHES {
+        let remembered = REMEMBERED_BATCHES - usize::from(makes(Mistake::RemembersFourBatches));
+        if producer.recent.len() == remembered {
             producer.recent.pop_front();
         }
         producer.recent.push_back(SentBatch {
@@ -160,7 +175,9 @@ impl Partition {
 
     /// Aborted transactions with records in `from..=to`.
     pub(crate) fn aborted_between(&self, from: i64, to: i64) -> impl Iterator<Item = &AbortedTxn> {
-        self.aborted.range(from..).map(|(_, txn)| txn).filter(move |txn| txn.first <= to)
+        let told =
+            move |txn: &&AbortedTxn| !makes(Mistake::TellsOnlyAbortsThatBeginLater) || txn.first >= from;
+        self.aborted.range(from..).map(|(_, txn)| txn).filter(move |txn| txn.first <= to).filter(told)
     }
 
     pub(crate) fn add_waiter(&mut self, waiter: &Arc<Waiter>) {

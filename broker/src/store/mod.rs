@@ -1,6 +1,8 @@
 //! The store: RocksDB, on disk or in memory. One request is one atomic write batch.
 pub(crate) mod changes;
 pub(crate) mod keys;
+#[cfg(test)]
+mod kill;
 pub(crate) mod load;
 
 pub(crate) use changes::Changes;
@@ -12,10 +14,11 @@ use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use rocksdb::{BlockBasedOptions, Cache, DB, Env, LogLevel, Options, ReadOptions, WriteOptions};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Layout of keys and values in this program.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 2;
 
 const WRITE_BUFFER_BYTES: usize = 16 << 20;
 /// Less garbage than this is left where it is.
@@ -25,18 +28,19 @@ const MIN_BLOB_BYTES: u64 = 2048;
 
 /// An open store.
 pub(crate) struct Store {
-    db: DB,
+    db: Arc<DB>,
     write: WriteOptions,
     /// Log bytes that were deleted or replaced since the last `reclaim`.
     removed_bytes: AtomicU64,
     /// Set by a failed write: memory may then be ahead of the disk, so nothing is served any more.
     poisoned: AtomicBool,
+    #[cfg(test)]
+    kill: kill::Kill,
 }
 
 impl Store {
     pub(crate) fn open(config: &BrokerConfig) -> Result<Self, BrokerError> {
         let mut options = options(config);
-        let mut write = WriteOptions::default();
         let db = match &config.data_dir {
             Some(dir) => {
                 let not_writable = |e: std::io::Error| BrokerError::DataDirNotWritable {
@@ -44,18 +48,23 @@ impl Store {
                     reason: e.to_string(),
                 };
                 std::fs::create_dir_all(dir).map_err(not_writable)?;
-                write.set_sync(config.sync_writes);
                 let open = || DB::open(&options, dir).map_err(|e| open_error(dir, &e));
                 patience::outlast(open, |e| matches!(e, BrokerError::DataDirLocked { .. }))?
             }
             None => {
                 let env = Env::mem_env().map_err(|e| BrokerError::Storage(e.to_string()))?;
                 options.set_env(&env);
-                write.disable_wal(true);
                 DB::open(&options, "/memory").map_err(|e| BrokerError::Storage(e.to_string()))?
             }
         };
-        let store = Self { db, write, removed_bytes: AtomicU64::new(0), poisoned: AtomicBool::new(false) };
+        let store = Self {
+            db: Arc::new(db),
+            write: write_options(config.data_dir.as_ref().map(|_| config.sync_writes)),
+            removed_bytes: AtomicU64::new(0),
+            poisoned: AtomicBool::new(false),
+            #[cfg(test)]
+            kill: kill::Kill::default(),
+        };
         store.check_format(config.data_dir.clone().unwrap_or_default())?;
         Ok(store)
     }
@@ -83,6 +92,11 @@ impl Store {
         }
         if changes.is_empty() {
             return Ok(());
+        }
+        #[cfg(test)]
+        if self.kill.strikes() {
+            self.poisoned.store(true, Ordering::Release);
+            return Err(ResponseError::KafkaStorageError);
         }
         self.db.write_opt(changes.into_batch(), &self.write).map_err(|error| {
             tracing::error!(%error, "a write failed; the broker refuses everything until it is restarted");
@@ -143,6 +157,16 @@ impl Store {
             ResponseError::KafkaStorageError
         })
     }
+}
+
+/// On disk, waiting for it or not; in memory (`None`) there is nothing to recover, so no log of writes.
+fn write_options(sync: Option<bool>) -> WriteOptions {
+    let mut write = WriteOptions::default();
+    match sync {
+        Some(sync) => write.set_sync(sync),
+        None => write.disable_wal(true),
+    }
+    write
 }
 
 fn base_offset(key: &[u8]) -> i64 {

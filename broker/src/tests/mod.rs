@@ -1,8 +1,10 @@
 //! The broker without its wire: requests go straight to the handlers.
 mod compaction;
+mod model;
 mod recovery;
 mod timestamps;
 mod transactions;
+mod versions;
 
 use crate::api::Call;
 use crate::config::BrokerConfig;

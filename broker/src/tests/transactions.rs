@@ -1,6 +1,6 @@
 //! The table at the top of `txn.rs`.
 use super::*;
-use crate::state::{CommittedOffset, now_ms};
+use crate::state::CommittedOffset;
 use std::time::{Duration, Instant};
 
 const AT_ONCE: EndMode = EndMode { window: Duration::ZERO, frozen: false };
@@ -98,7 +98,7 @@ fn a_transaction_open_for_too_long_is_aborted_and_its_producer_fenced() {
     produce(&node, &one(), Some((p.id, p.epoch, 0)), Some("x")).unwrap();
     node.state().expire_txns(AT_ONCE).unwrap();
     assert_eq!(begin(&node, "x", p), Ok(()), "not yet");
-    node.state().txns.get_mut("x").unwrap().meta.started_ms = now_ms() - 61_000;
+    node.state().txns.get_mut("x").unwrap().meta.started_ms -= 61_000;
     node.state().expire_txns(AT_ONCE).unwrap();
     assert_eq!(end(&node, "x", p, true, AT_ONCE), Err(ResponseError::ProducerFenced));
     assert_eq!(committed(&node), []);
@@ -127,7 +127,8 @@ fn offsets_of_a_transaction_count_from_its_commit() {
     let p = init(&node, "x", AT_ONCE).unwrap();
     for (offset, commit) in [(5, true), (8, false)] {
         begin(&node, "x", p).unwrap();
-        let value = CommittedOffset { offset, leader_epoch: -1, metadata: String::new() };
+        let number = node.state().new_commit();
+        let value = CommittedOffset { offset, leader_epoch: -1, metadata: String::new(), number };
         node.state()
             .offsets
             .entry(GROUP.into())
@@ -147,7 +148,7 @@ fn offsets_of_a_transaction_count_from_its_commit() {
 fn an_exhausted_epoch_gives_a_new_producer_id() {
     let node = node(&[]);
     let first = init(&node, "x", AT_ONCE).unwrap();
-    node.state().txns.get_mut("x").unwrap().meta.epoch = i16::MAX - 2;
+    node.state().txns.get_mut("x").unwrap().meta.epoch = i16::MAX - 1;
     let next = init(&node, "x", AT_ONCE).unwrap();
     assert!(next.id > first.id);
     assert_eq!(next.epoch, 0);

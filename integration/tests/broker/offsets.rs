@@ -143,3 +143,13 @@ fn a_consumer_that_restarts_resumes_at_the_committed_offset() -> Result<()> {
     assert_eq!(offsets, (0..100).collect::<Vec<i64>>());
     Ok(())
 }
+
+#[test]
+fn a_plain_commit_after_one_in_a_transaction_stays_when_the_transaction_commits() -> Result<()> {
+    let mut pipeline = Pipeline::start()?;
+    pipeline.open(5)?;
+    pipeline.member.commit(&pipeline.input, 0, 8)?;
+    pipeline.owner.commit()?;
+    assert_eq!(pipeline.stable_offset()?, Some(8));
+    Ok(())
+}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rdkafka::consumer::Consumer as _;
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Message, OwnedHeaders, Timestamp};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sakia_integration::kit::{Cluster, Isolation, Writer, set_topic_config, until};
@@ -125,5 +126,32 @@ fn a_change_of_the_setting_counts_for_what_comes_after_it() -> Result<()> {
     assert_eq!(read[0], (0, Timestamp::CreateTime(PRODUCERS_TIME_MS)));
     assert_eq!(read[usize::try_from(stamped.0)?], stamped);
     assert_eq!(read[usize::try_from(created.0)?], (created.0, Timestamp::CreateTime(PRODUCERS_TIME_MS)));
+    Ok(())
+}
+
+#[test]
+fn a_time_between_the_records_of_a_transaction_and_its_end_is_found_at_its_end() -> Result<()> {
+    let cluster = cluster()?;
+    let topic = cluster.topic("end-time", 1, &[])?;
+    let mut owner = cluster.owner_of(&cluster.unique("id"))?;
+    owner.begin()?;
+    owner.put_stamped(&topic, PRODUCERS_TIME_MS, OwnedHeaders::new())?;
+    owner.commit()?;
+    until("the end of the transaction", DEADLINE, || {
+        Ok((cluster.last_offset(&topic, 0, Isolation::Committed)? == 2).then_some(()))
+    })?;
+    assert_eq!(offset_from(&cluster, &topic, PRODUCERS_TIME_MS + 1)?, Offset::Offset(1));
+    Ok(())
+}
+
+#[test]
+fn a_record_from_the_far_future_is_refused() -> Result<()> {
+    let cluster = cluster()?;
+    let topic = cluster.topic("future", 1, &[])?;
+    let mut writer = cluster.writer(&[])?;
+    writer.put_stamped(&topic, i64::MAX / 2, OwnedHeaders::new())?;
+    let refused = writer.settle()?.refused;
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0].rdkafka_error_code(), Some(RDKafkaErrorCode::InvalidTimestamp));
     Ok(())
 }

@@ -153,10 +153,13 @@ impl Broker {
         }
     }
 
-    /// Whether the id has an open transaction, and with which partitions.
-    pub(crate) fn open_places(&self, id: &Arc<str>, epoch: u32) -> Option<&BTreeSet<Place>> {
-        let producer = self.producers.get(id).filter(|p| p.epoch == epoch)?;
-        producer.open.as_ref().map(|open| &open.places)
+    /// Whether the id has an open transaction with records in it.
+    pub(crate) fn has_written(&self, id: &Arc<str>, epoch: u32) -> bool {
+        let open = self.producers.get(id).filter(|p| p.epoch == epoch).and_then(|p| p.open.as_ref());
+        let wrote = |open: &Open, place| {
+            self.partitions.get(place).is_some_and(|p| p.written_by(open.number).next().is_some())
+        };
+        open.is_some_and(|open| open.places.iter().any(|place| wrote(open, place)))
     }
 
     /// Ids whose transaction is open since before a time.

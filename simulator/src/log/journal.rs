@@ -49,6 +49,14 @@ impl SimJournal {
 /// Commits; librdkafka asks a few times within one call before it gives up.
 pub(super) fn commit(host: &SimHost, id: &Arc<str>, epoch: u32) -> Result<(), LogError> {
     for _ in 0..3 {
+        {
+            // Its connection broke: it is sent again, but the first one is still somewhere.
+            let mut world = host.sim.world();
+            let late = world.profile.end_late;
+            if world.fault(late) {
+                world.wire.late.push(LateEnd { id: id.clone(), epoch, commit: true });
+            }
+        }
         let said = ask_until_free(host, |world| {
             let said = world.broker.end(id, epoch, true);
             world.note(format_args!("EndTxn(commit) of {id}, epoch {epoch}: {said:?}"));
@@ -59,10 +67,6 @@ pub(super) fn commit(host: &SimHost, id: &Arc<str>, epoch: u32) -> Result<(), Lo
             Ok(Err(refusal)) => return Err(lost(id, refusal)),
             Err(Unclear) => {
                 let mut world = host.sim.world();
-                let late = world.profile.end_late;
-                if world.fault(late) {
-                    world.wire.late.push(LateEnd { id: id.clone(), epoch, commit: true });
-                }
                 if world.chaos && world.rng.bool() {
                     break;
                 }

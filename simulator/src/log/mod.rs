@@ -93,8 +93,16 @@ impl Log for SimLog {
         let ids = ["journal", "a", "b"]
             .map(|role| Arc::<str>::from(format!("{}-{}-{role}", names.app, names.partition)));
         for at in order {
-            let bump = !(mutated(Mutation::FenceJournalOnly) && at > 0)
-                && !(mutated(Mutation::FenceCheckpointsOnly) && at == 0);
+            let slow = {
+                let mut world = self.host.sim.world();
+                let slow = world.profile.slow_fence;
+                world.fault(slow).then(|| Duration::from_millis(world.rng.u64(1..3_000)))
+            };
+            self.host.sleep(slow.unwrap_or_default());
+            let bump = match at {
+                0 => !mutated(Mutation::FenceCheckpointsOnly),
+                _ => !mutated(Mutation::FenceJournalOnly),
+            };
             let fenced = ask_until_free(&self.host, |world| {
                 let answer = world.broker.init(&ids[at], bump);
                 world.note(format_args!("process {} fences {}: {answer:?}", self.host.process, ids[at]));

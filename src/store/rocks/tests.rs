@@ -39,6 +39,53 @@ fn stores_behave_alike() {
     behaves(&mut *MemoryStores::default().open(0).unwrap());
 }
 
+/// Writes in no order, several to one key, deletions of keys that are there, that come later, and that never were.
+fn large_batch(round: usize) -> Vec<Write> {
+    (0..FILE_WRITES_MIN * 2)
+        .map(|n| {
+            let key = format!("k{:06}", n.wrapping_mul(7_919) % (FILE_WRITES_MIN + FILE_WRITES_MIN / 2));
+            let value = (n % 7 != round).then(|| format!("{round}-{n}"));
+            w(&key, value.as_deref())
+        })
+        .collect()
+}
+
+#[test]
+fn a_large_batch_that_is_loaded_is_the_same_as_one_that_is_applied() {
+    let dir = tempfile::tempdir().unwrap();
+    let stores = RocksStores::open(dir.path(), &identity()).unwrap();
+    let (mut loaded, mut applied) = (stores.open_rocks(0).unwrap(), stores.open_rocks(1).unwrap());
+    let small = [w("k000003", Some("old")), w("z", Some("kept"))];
+    for s in [&mut loaded, &mut applied] {
+        s.apply(&small, 2).unwrap();
+    }
+    for round in 0..3 {
+        let next = 1_000 * (round as i64 + 1);
+        loaded.load(large_batch(round), next).unwrap();
+        applied.apply(&large_batch(round), next).unwrap();
+        loaded.apply(&[w("k000005", None)], next + 1).unwrap();
+        applied.apply(&[w("k000005", None)], next + 1).unwrap();
+    }
+    let (l, a) = (loaded.dump().unwrap(), applied.dump().unwrap());
+    assert!(l.len() > FILE_WRITES_MIN / 2, "{} rows", l.len());
+    assert!(l == a);
+    assert_eq!(loaded.next_changelog_offset().unwrap(), 3_001);
+    drop(loaded);
+    assert!(stores.open_rocks(0).unwrap().dump().unwrap() == a, "it is on disk");
+}
+
+#[test]
+fn a_file_that_cannot_be_loaded_poisons_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let stores = RocksStores::open(dir.path(), &identity()).unwrap();
+    let mut s = stores.open_rocks(0).unwrap();
+    // A folder is in the place of the file.
+    std::fs::create_dir_all(dir.path().join("p-0000.load/x")).unwrap();
+    assert!(s.load(large_batch(0), 9).is_err());
+    assert!(matches!(s.apply(&[], 10), Err(StoreError::Poisoned { .. })));
+    assert_eq!(s.next_changelog_offset().unwrap(), 0);
+}
+
 #[test]
 fn a_closed_store_comes_back_with_its_offset_and_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();

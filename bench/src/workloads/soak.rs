@@ -1,0 +1,90 @@
+//! Z: a long time at 80 % of the maximum. Does anything grow or slow down?
+
+use super::{Curves, Ground};
+use crate::client::{Client, Work};
+use crate::figures::{median, quantile};
+use crate::kafka::PATIENCE;
+use crate::peer::Values;
+use crate::plan::{SAKIA, STEPS};
+use crate::results::Results;
+use crate::sides::measured;
+use crate::subject::{Make, Subject, folder_mb};
+use crate::usage::resident_mb;
+use anyhow::{Context as _, Result};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+const CHAIN: Work = Work::Chain(STEPS);
+const SHARE: f64 = 0.8;
+/// One look at throughput and memory.
+const SLICE: Duration = Duration::from_secs(10);
+/// What may be under way; more means that the app does not keep up.
+const BOUND: usize = 20_000;
+
+/// One slice.
+struct Slice {
+    per_second: f64,
+    p99_ms: f64,
+    rss_mb: f64,
+}
+
+pub(super) fn run(ground: &Ground<'_>, results: &mut Results, curves: &mut Curves) -> Result<()> {
+    let subject = Subject::start(&ground.places, &ground.broker, Make::of("soak"))?;
+    let mut client = subject.client()?;
+    super::warm_up(&mut client)?;
+    let max = client.closed_loop(CHAIN, 64, Duration::from_secs(2), SLICE)?.per_second;
+    let length = Duration::from_secs(ground.options.soak_minutes * 60);
+    let process = subject.process(0)?;
+    let watched = subject.watched();
+    results.add(measured("Z", SAKIA, 0, &watched, || {
+        let slices = open_loop(&mut client, max * SHARE, length, process)?;
+        let part = (slices.len() / 10).max(1);
+        let first = |value: fn(&Slice) -> f64| median(slices.iter().take(part).map(value));
+        let last = |value: fn(&Slice) -> f64| median(slices.iter().rev().take(part).map(value));
+        let memory =
+            slices.iter().enumerate().map(|(n, s)| (n as f64 * SLICE.as_secs_f64() / 60.0, s.rss_mb));
+        curves.insert("soak: memory".into(), memory.collect());
+        Ok(Values::from([
+            ("minutes".into(), length.as_secs_f64() / 60.0),
+            ("completed".into(), slices.iter().map(|s| s.per_second).sum::<f64>() * SLICE.as_secs_f64()),
+            ("max_per_second".into(), max),
+            ("first_per_second".into(), first(|s| s.per_second)),
+            ("last_per_second".into(), last(|s| s.per_second)),
+            ("first_p99_ms".into(), first(|s| s.p99_ms)),
+            ("last_p99_ms".into(), last(|s| s.p99_ms)),
+            ("first_rss_mb".into(), first(|s| s.rss_mb)),
+            ("last_rss_mb".into(), last(|s| s.rss_mb)),
+            ("state_mb".into(), folder_mb(&subject.state(0))),
+        ]))
+    })?);
+    Ok(())
+}
+
+/// Starts at a steady rate, whatever completes.
+fn open_loop(client: &mut Client, per_second: f64, length: Duration, process: u32) -> Result<Vec<Slice>> {
+    let (began, mut started) = (Instant::now(), 0_u64);
+    let (mut open, mut slices, mut took) = (HashMap::new(), Vec::new(), Vec::new());
+    let mut slice_began = began;
+    while began.elapsed() < length {
+        let due = (began.elapsed().as_secs_f64() * per_second) as u64;
+        while started < due && open.len() < BOUND {
+            open.insert(client.start(CHAIN)?, Instant::now());
+            started += 1;
+        }
+        if let Some((number, _)) = client.next_result(Duration::from_millis(1))? {
+            let start: Instant = open.remove(&number).context("a reply to something else")?;
+            took.push(start.elapsed());
+        }
+        client.check()?;
+        if slice_began.elapsed() >= SLICE {
+            let per_second = took.len() as f64 / slice_began.elapsed().as_secs_f64();
+            slices.push(Slice { per_second, p99_ms: quantile(&took, 0.99), rss_mb: resident_mb(process) });
+            took.clear();
+            slice_began = Instant::now();
+        }
+    }
+    for _ in 0..open.len() {
+        client.result(PATIENCE)?;
+    }
+    Ok(slices)
+}
