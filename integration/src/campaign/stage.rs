@@ -8,6 +8,7 @@ use super::ledger::{Ledger, Wrong};
 use super::load::Load;
 use super::options::Options;
 use super::proxy::{self, Link, Rule, Traffic};
+use super::verdict::commit;
 use super::worker::{Setting, WORKERS, Worker};
 use crate::kit::{Cluster, Isolation, Record};
 use anyhow::{Context, Result, bail};
@@ -36,6 +37,8 @@ const SEGMENT_BYTES: &str = "2097152";
 pub struct Stage {
     /// What the run was asked for.
     pub options: Options,
+    /// What is tested.
+    pub commit: String,
     /// Where everything is kept.
     pub folder: PathBuf,
     /// Where all faults are drawn from.
@@ -87,6 +90,7 @@ impl Stage {
         let load = Arc::new(Load::new(&cluster, &setting.app, options.rate, &ledger)?);
         let mut stage = Stage {
             options: options.clone(),
+            commit: commit(),
             folder: folder.into(),
             rng: StdRng::seed_from_u64(seed),
             faults,

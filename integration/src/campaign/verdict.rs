@@ -41,7 +41,10 @@ impl Verdict {
         let mut figures = Vec::new();
         let mut add = |what: &str, value: String| figures.push((what.to_string(), value));
         add("broker", stage.brokers.version());
-        add("seed, commit, length", format!("{seed}, {}, {:.1} min", commit(), length.as_secs_f64() / 60.0));
+        add(
+            "seed, commit, length",
+            format!("{seed}, {}, {:.1} min", stage.commit, length.as_secs_f64() / 60.0),
+        );
         add("workflows ended", ledger.workflows().to_string());
         add("steps called; again under the same key", format!("{}; {}", ledger.calls, ledger.repeated_calls));
         add("records read during the run and again after", audited.to_string());
@@ -125,8 +128,8 @@ fn spread(times: &Histogram<u64>) -> String {
     format!("p50 {:.2} s, p99 {:.2} s, max {max:.2} s ({} times)", at(0.5), at(0.99), times.len())
 }
 
-/// The commit that was built, as far as the working copy can tell.
-fn commit() -> String {
+/// The commit of the working copy: asked when a run begins, for it may go on while the run does.
+pub(super) fn commit() -> String {
     let output = Command::new("git")
         .args(["describe", "--always", "--dirty"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
