@@ -24,9 +24,8 @@ const COMMON: &[(Api, bool, &str)] = &[
     (Api::Fetch, true, LOST_FETCH),
     (Api::Heartbeat, false, HELD_HEARTBEAT),
 ];
-const STRIKE_WITHIN: Duration = Duration::from_secs(4);
-/// A take-over waits for the group.
-const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(10);
+/// Take-overs, and workers that have no lane just now, take their time.
+const STRIKE_WITHIN: Duration = Duration::from_secs(12);
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "answers",
@@ -43,7 +42,9 @@ fn play(stage: &mut Stage) -> Result<()> {
         let (api, lost, kind) = COMMON[(begin + strike) % COMMON.len()];
         let length = if lost { Duration::ZERO } else { draw_ms(stage, 500..3_000) };
         let action = if lost { Action::Lose } else { Action::Hold(length) };
-        let pass = stage.rng.random_range(0..20);
+        // Heartbeats come three times a second, the others all the time.
+        let most = if api == Api::Heartbeat { 4 } else { 20 };
+        let pass = stage.rng.random_range(0..most);
         strike_once(stage, Rule { api, pass, action }, kind, length)?;
         let between = draw_ms(stage, 100..800);
         stage.pass(between)?;
@@ -54,7 +55,7 @@ fn play(stage: &mut Stage) -> Result<()> {
     let before = stage.arm(victim, rule);
     stage.workers[victim].kill()?;
     stage.workers[victim].start()?;
-    if stage.pass_until(TAKEN_OVER_WITHIN, |stage| stage.struck(victim) > before)? {
+    if stage.pass_until(STRIKE_WITHIN, |stage| stage.struck(victim) > before)? {
         stage.faults.did(LOST_INIT, &stage.workers[victim].id, Duration::ZERO);
     }
     stage.heal()?;

@@ -8,7 +8,7 @@ use rand::Rng;
 use std::time::Duration;
 
 const KIND: &str = "coordinator killed in a commit";
-const WITHIN: Duration = Duration::from_secs(6);
+const WITHIN: Duration = Duration::from_secs(12);
 const HELD: Duration = Duration::from_secs(4);
 
 pub(super) const SCENARIO: Scenario = Scenario {
