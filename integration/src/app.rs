@@ -1,8 +1,10 @@
 //! The `worker` app under test: its topics, its processes, its jobs, and what a reader of its output must find.
 
-use crate::jobs::Seen;
+use crate::jobs::{JOB, Seen};
 use crate::kit::{Cluster, Isolation, Reading, Writer, until};
 use anyhow::{Context, Result, bail, ensure};
+use futures::StreamExt as _;
+use sakia::{Client, Config};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,8 @@ use tempfile::TempDir;
 
 const MESSAGE_MAX: &str = "2097152";
 const LAG_MS: &str = "3600000";
+/// Results that are asked for at the same time.
+const QUESTIONS_AT_ONCE: usize = 64;
 const QUIET_DEADLINE: Duration = Duration::from_secs(120);
 
 /// An app with topics of its own.
@@ -190,6 +194,41 @@ impl App {
         }
         ensure!(ended.len() as u64 == self.started, "records of jobs that nobody started");
         Ok(())
+    }
+
+    /// Asks the app itself for the result of every job: each has completed, with the token that its records carry.
+    pub fn check_results(&self) -> Result<()> {
+        let reading = self.read(&self.out)?;
+        let mut tokens = BTreeMap::new();
+        for value in reading.values() {
+            let seen: Seen = serde_json::from_str(value)?;
+            tokens.insert(seen.n, seen.token);
+        }
+        let mut config = Config::default();
+        config.brokers = self.cluster.bootstrap().to_string();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        runtime.block_on(async {
+            let client = Client::connect(&self.name, &config).await?;
+            let ask = |n: u64| {
+                let job = client.workflow(JOB, &format!("job-{n}"));
+                async move {
+                    let done = job.result().await.map_err(|e| anyhow::anyhow!("result of job {n}: {e}"))?;
+                    anyhow::Ok((n, done))
+                }
+            };
+            let mut results =
+                futures::stream::iter(0..self.started).map(ask).buffer_unordered(QUESTIONS_AT_ONCE);
+            while let Some(result) = results.next().await {
+                let (n, done) = result?;
+                ensure!(
+                    tokens.get(&n) == Some(&done.token),
+                    "job {n} says {done:?}, its records {:?}",
+                    tokens.get(&n)
+                );
+                ensure!(done.leaf == 2 * n, "job {n} says {done:?}");
+            }
+            anyhow::Ok(())
+        })
     }
 
     /// Waits until the group has no lag.

@@ -61,7 +61,7 @@ pub(super) enum Verb {
 
 #[derive(Debug, Clone, Subcommand)]
 pub(super) enum TopicsCommand {
-    /// Create the topics that are missing
+    /// Create the topics that are missing, with as many lanes as the setting `partitions` says (SAKIA_PARTITIONS)
     Init(TopicsInitOptions),
     /// Check that the topics are as the app needs them
     Check,

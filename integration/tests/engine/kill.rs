@@ -4,7 +4,7 @@ use crate::{WORKER, number};
 use anyhow::{Context, Result, ensure};
 use rand::Rng;
 use sakia_integration::app::{App, Worker};
-use sakia_integration::kit::{Isolation, Reading, Record};
+use sakia_integration::kit::{Isolation, Reading, Record, until};
 use sakia_integration::process::KillableBroker;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,8 +32,10 @@ fn nothing_is_lost_done_twice_or_changed_when_processes_and_the_broker_are_kille
         run?;
         Ok(records)
     })?;
-    for worker in workers {
-        ensure!(worker.stop(Duration::from_secs(30))?.success(), "a worker did not end well");
+    for mut worker in workers {
+        worker.ask_to_stop()?;
+        let ended = until("a worker ends", Duration::from_secs(30), || worker.ended())?;
+        ensure!(ended.success(), "a worker did not end well ({ended}):\n{}", worker.log());
     }
     let after = app.read(app.out())?;
     app.check_output(&after)?;
@@ -63,21 +65,18 @@ fn run(
         // The schedule of the faults, not a wait for anything.
         std::thread::sleep(Duration::from_millis(rand::rng().random_range(1_000..3_000)));
         let victim = rand::rng().random_range(0..PROCESSES);
-        replace(app, workers, victim)?;
+        let worker = workers.get_mut(victim).context("no such worker")?;
+        worker.kill_now()?;
+        // Before the new process: one that finds no Kafka at its start ends, which is another test.
         if kill == kills / 3 || kill == 2 * kills / 3 {
             broker.kill_and_restart()?;
         }
+        *worker = app.worker(STATIC_IDS[victim], &[])?;
     }
     app.start_jobs(jobs - app.started())?;
     app.until_all_ended(RECOVERY)?;
+    app.check_results()?;
     app.until_quiet()
-}
-
-fn replace(app: &App, workers: &mut [Worker], victim: usize) -> Result<()> {
-    let worker = workers.get_mut(victim).context("no such worker")?;
-    worker.kill_now()?;
-    *worker = app.worker(STATIC_IDS[victim], &[])?;
-    Ok(())
 }
 
 /// Reads the output while the run goes on.
