@@ -29,6 +29,8 @@ pub(super) struct Appender {
     /// Sequence of the last record that was appended.
     seq: u64,
     waiting: Vec<Fact>,
+    /// Sequence of the last record with facts: an owner that only claims its lane has nothing to save.
+    facts_seq: u64,
     /// Whether this owner has appended anything: see [`Appender::append`].
     claimed: bool,
     roll_after: Duration,
@@ -52,6 +54,8 @@ impl Appender {
             epoch,
             seq,
             waiting: Vec::new(),
+            // What was replayed is in the rows that wait for a checkpoint.
+            facts_seq: 0,
             claimed: mutated(Mutation::NoClaim),
             roll_after: config.journal_roll,
             rolled: host.uptime(),
@@ -63,6 +67,10 @@ impl Appender {
     /// Sequence of the last record that was appended: what a step that starts now has to wait for.
     pub(super) fn seq(&self) -> u64 {
         self.seq
+    }
+
+    pub(super) fn facts_seq(&self) -> u64 {
+        self.facts_seq
     }
 
     pub(super) fn epoch(&self) -> u64 {
@@ -114,6 +122,9 @@ impl Appender {
         crash_point!("append:sent");
         self.seq = record.seq;
         self.claimed = true;
+        if !record.facts.is_empty() {
+            self.facts_seq = record.seq;
+        }
         self.appended_since_roll = true;
         Ok(Some(record))
     }

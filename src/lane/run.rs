@@ -281,7 +281,7 @@ impl Lane {
         self.parts.engine.overlay.dirty() > 0
             || self.parts.engine.outbox.len() > 0
             || saved.next_command != self.parts.engine.next_command
-            || saved.journal_seq != self.parts.appender.seq()
+            || saved.journal_seq < self.parts.appender.facts_seq()
     }
 
     /// Begins a checkpoint as soon as something outgoing waits and none is under way; otherwise after the interval.
