@@ -324,13 +324,14 @@ impl Run {
 
     fn compact(&mut self) {
         let mut world = self.sim.world();
-        let lanes_count = world.profile.lanes;
-        let lane = world.rng.i32(0..lanes_count);
         let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
         let (lag, keep) = (ms(world.profile.compaction_lag), ms(world.profile.keep_deletes));
         let now_ms = world.now_ms();
-        let gone = world.broker.compact(&(Topics::of(lanes::APP).changelog, lane), now_ms, lag, keep);
-        world.note(format_args!("compaction takes {gone} entries from the changelog of lane {lane}"));
+        for lane in 0..world.profile.lanes {
+            let place = (Topics::of(lanes::APP).changelog, lane);
+            let gone = world.broker.compact(&place, now_ms, lag, keep);
+            world.note(format_args!("compaction takes {gone} entries from the changelog of lane {lane}"));
+        }
     }
 
     /// Everybody lives and learns who owns what.

@@ -85,7 +85,7 @@ impl Profile {
             compaction_lag: *rng
                 .choice(&[seconds(3), seconds(10), seconds(60), seconds(0)])
                 .unwrap_or(&seconds(60)),
-            keep_deletes: seconds(rng.u64(20..=100)),
+            keep_deletes: seconds(*rng.choice(&[4, 15, 60]).unwrap_or(&60)),
             transaction_timeout: seconds(rng.u64(8..=20)),
             cache_bytes: *rng.choice(&[0, 6_000, 1 << 20]).unwrap_or(&0),
             cascade_len: *rng.choice(&[0, 1, 100]).unwrap_or(&100),

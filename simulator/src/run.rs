@@ -4,12 +4,15 @@ use crate::chaos::Chaos;
 use crate::client::Client;
 use crate::model::Model;
 use crate::profile::Profile;
-use crate::task::Task;
+use crate::task::{NewTask, Task};
 use crate::world::{Process, Sim};
 use fastrand::Rng;
 use sakia::log::Isolation;
+use sakia::workflow::ReadyQueue;
+use sakia::workflow::executor::LaneExecutor;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 /// Events after which a simulation that does not come to rest is stuck.
@@ -51,6 +54,8 @@ pub(crate) fn runtime() -> tokio::runtime::Handle {
 
 /// Runs the simulation of a seed. The same seed gives the same events.
 pub fn run(seed: u64) -> Report {
+    static HOOKS: Once = Once::new();
+    HOOKS.call_once(install_hooks);
     let mut rng = Rng::with_seed(seed);
     let profile = Profile::of(&mut rng);
     let mut run = Run::new(seed, profile, &mut rng);
@@ -59,6 +64,15 @@ pub fn run(seed: u64) -> Report {
         run.rest();
     }
     run.report(seed)
+}
+
+/// The coroutines and the executor each wrap the process's panic hook when they are first used. Two threads that do so
+/// at the same time would lose one of the hooks.
+fn install_hooks() {
+    let mut task = Task::new(NewTask { process: 0, name: String::new(), work: Box::new(|| {}) });
+    task.resume();
+    let ready = Arc::new(ReadyQueue::new(|| {}));
+    drop(LaneExecutor::new("hooks".into(), Arc::default(), None, ready, 0, 0));
 }
 
 /// A simulation under way.

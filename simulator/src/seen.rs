@@ -152,6 +152,10 @@ impl Seen {
         let Some((lane, role)) = lane_of(&decided.id).filter(|(_, role)| *role != "journal") else {
             return Ok(());
         };
+        // A late EndTxn may end a transaction that holds nothing yet: its owner is refused the rest.
+        if decided.written.is_empty() {
+            return Ok(());
+        }
         let (mut rows, mut outgoing, mut groups) = (Vec::new(), Vec::new(), Vec::new());
         for (place, offset, entry) in &decided.written {
             let Content::Data { key, value, headers } = &entry.content else { continue };
