@@ -210,7 +210,7 @@ impl App {
         runtime.block_on(async {
             let client = Client::connect(&self.name, &config).await?;
             let ask = |n: u64| {
-                let job = client.workflow(JOB, &format!("job-{n}"));
+                let job = client.workflow(JOB, format!("job-{n}"));
                 async move {
                     let done = job.result().await.map_err(|e| anyhow::anyhow!("result of job {n}: {e}"))?;
                     anyhow::Ok((n, done))

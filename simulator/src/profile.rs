@@ -57,13 +57,15 @@ impl Profile {
         let slow_fence = some(3, 600);
         let (crash, stop, calm_moves) = (some(2, 12), some(2, 12), some(2, 15));
         // Now and then a storm, in which take-overs overtake each other.
-        let move_lane = calm_moves + some(5, 120);
+        let storm = some(4, 200);
+        let slow_fence = if storm > 0 { slow_fence.max(300) } else { slow_fence };
+        let move_lane = calm_moves + storm;
         let (restart_broker, compact, expire) = (some(4, 8), some(2, 20), some(5, 10));
         let skew_ms = u64::from(some(3, 400));
         let seconds = |n: u64| Duration::from_secs(n);
         Profile {
-            lanes: rng.i32(1..=4),
-            processes: rng.usize(2..=3),
+            lanes: if storm > 0 { 1 } else { rng.i32(1..=4) },
+            processes: if storm > 0 { 3 } else { rng.usize(2..=3) },
             instances: rng.usize(2..=6),
             chaos_events: rng.u32(150..=600),
             request_lost,

@@ -29,7 +29,9 @@ pub(super) struct Appender {
     /// Sequence of the last record that was appended.
     seq: u64,
     waiting: Vec<Fact>,
-    /// Whether this owner has appended anything.
+    /// Sequence of the last record with facts: an owner that only claims its lane has nothing to save.
+    facts_seq: u64,
+    /// Whether this owner has appended anything: see [`Appender::append`].
     claimed: bool,
     roll_after: Duration,
     /// When the open transaction began.
@@ -52,6 +54,8 @@ impl Appender {
             epoch,
             seq,
             waiting: Vec::new(),
+            // What was replayed is in the rows that wait for a checkpoint.
+            facts_seq: 0,
             claimed: mutated(Mutation::NoClaim),
             roll_after: config.journal_roll,
             rolled: host.uptime(),
@@ -63,6 +67,10 @@ impl Appender {
     /// Sequence of the last record that was appended: what a step that starts now has to wait for.
     pub(super) fn seq(&self) -> u64 {
         self.seq
+    }
+
+    pub(super) fn facts_seq(&self) -> u64 {
+        self.facts_seq
     }
 
     pub(super) fn epoch(&self) -> u64 {
@@ -78,12 +86,6 @@ impl Appender {
         self.waiting.len()
     }
 
-    /// Whether this owner has appended anything, so that its checkpoints rest on a record of its own: see
-    /// [`append`](Self::append).
-    pub(super) fn is_claimed(&self) -> bool {
-        self.claimed
-    }
-
     /// Whether everything appended is durable.
     pub(super) fn is_drained(&self) -> bool {
         self.acks.now().seq >= self.seq
@@ -93,7 +95,7 @@ impl Appender {
     /// `next_command` fixes their place between the commands.
     ///
     /// A record may be empty. If it is `waited_for`, it fixes the place of the commands so far: a step that one of them
-    /// asked for may start then, or it claims the lane for this owner. Of two take-overs at the same time each may have
+    /// asked for may start then. And the first record of an owner claims the lane. Of two take-overs at the same time each may have
     /// fenced the other on another id; the journal's is fenced first, so only the one whose claim is accepted has all
     /// of them. Every checkpoint rests on a record of its owner's, so no other owner can commit.
     pub(super) fn append(
@@ -104,7 +106,7 @@ impl Appender {
     ) -> Result<Option<JournalRecord>, LaneEnd> {
         self.roll_if_due()?;
         let in_flight = self.seq.saturating_sub(self.acks.now().seq);
-        let wanted = waited_for || !self.waiting.is_empty();
+        let wanted = waited_for || !self.waiting.is_empty() || !self.claimed;
         if !wanted || in_flight >= IN_FLIGHT_MAX || self.wants_to_roll() {
             return Ok(None);
         }
@@ -120,6 +122,9 @@ impl Appender {
         crash_point!("append:sent");
         self.seq = record.seq;
         self.claimed = true;
+        if !record.facts.is_empty() {
+            self.facts_seq = record.seq;
+        }
         self.appended_since_roll = true;
         Ok(Some(record))
     }

@@ -58,8 +58,8 @@ pub enum Mutation {
     OutboxKept,
     /// An owner may commit before the journal has accepted a record of its own.
     NoClaim,
-    /// The ids of a lane are fenced in any order.
-    FenceInAnyOrder,
+    /// The journal's id is fenced after those of the checkpoints.
+    FenceJournalLast,
     /// Only the journal's id is fenced.
     FenceJournalOnly,
     /// Only the ids of the checkpoints are fenced.
@@ -93,7 +93,7 @@ impl Mutation {
         Mutation::CommandTwice,
         Mutation::OutboxKept,
         Mutation::NoClaim,
-        Mutation::FenceInAnyOrder,
+        Mutation::FenceJournalLast,
         Mutation::FenceJournalOnly,
         Mutation::FenceCheckpointsOnly,
     ];

@@ -272,13 +272,10 @@ impl Lane {
 
     /// Appends the facts that wait, and applies them in the place that the journal record fixes.
     fn append(&mut self, now: Millis) -> Result<(), LaneEnd> {
-        // Not before there is something to commit: a take-over alone writes nothing.
-        let mut claims = !self.parts.appender.is_claimed() && self.is_unsaved();
         let parts = &mut self.parts;
         let at = now.max(parts.engine.machine.now());
         loop {
-            let waited_for =
-                std::mem::take(&mut claims) || parts.engine.agenda.waits_for_next(parts.appender.seq());
+            let waited_for = parts.engine.agenda.waits_for_next(parts.appender.seq());
             let Some(record) = parts.appender.append(parts.engine.next_command, at, waited_for)? else {
                 return Ok(());
             };
@@ -293,7 +290,7 @@ impl Lane {
         self.parts.engine.overlay.dirty() > 0
             || self.parts.engine.outbox.len() > 0
             || saved.next_command != self.parts.engine.next_command
-            || saved.journal_seq != self.parts.appender.seq()
+            || saved.journal_seq < self.parts.appender.facts_seq()
     }
 
     /// Begins a checkpoint as soon as something outgoing waits and none is under way; otherwise after the interval.
@@ -301,11 +298,7 @@ impl Lane {
         let engine = &self.parts.engine;
         let urgent = engine.outbox.len() > 0 || engine.overlay.dirty() >= DIRTY_MAX || self.stopping;
         let due = self.since_checkpoint() >= engine.config.commit_interval;
-        if self.pending.is_some()
-            || !self.is_unsaved()
-            || !(urgent || due)
-            || !self.parts.appender.is_claimed()
-        {
+        if self.pending.is_some() || !self.is_unsaved() || !(urgent || due) {
             return Ok(());
         }
         match &self.turn {

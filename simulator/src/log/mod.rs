@@ -88,8 +88,10 @@ impl Log for SimLog {
     ) -> Result<LaneWriter, LogError> {
         let mut epochs = [0; 3];
         let mut order = [0, 1, 2];
-        let from = usize::from(!mutated(Mutation::FenceInAnyOrder));
-        self.host.sim.world().rng.shuffle(&mut order[from..]);
+        self.host.sim.world().rng.shuffle(&mut order[1..]);
+        if mutated(Mutation::FenceJournalLast) {
+            order.rotate_left(1);
+        }
         let ids = ["journal", "a", "b"]
             .map(|role| Arc::<str>::from(format!("{}-{}-{role}", names.app, names.partition)));
         for at in order {
