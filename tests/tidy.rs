@@ -42,3 +42,13 @@ fn nothing_is_left_over() {
 fn every_error_code_has_its_page_and_every_page_its_code() {
     none(errors::findings(&Source::all(&["src", "broker/src"]), &errors::pages()));
 }
+
+#[test]
+fn every_header_of_ours_is_on_the_page_of_public_records() {
+    let page = std::fs::read_to_string(source::top().join("schemas/topics.md")).unwrap();
+    let names = std::fs::read_to_string(source::top().join("src/codec/headers.rs")).unwrap();
+    let names: Vec<&str> = names.split('"').filter(|name| name.starts_with("sakia-")).collect();
+    assert!(names.len() > 10, "{names:?}");
+    let missing: Vec<&&str> = names.iter().filter(|name| !page.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "schemas/topics.md does not mention {missing:?}");
+}
