@@ -127,8 +127,12 @@ where
     X: Ranged,
     Y: Ranged,
 {
-    let labels =
-        chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.3)).draw();
+    let labels = chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK.mix(0.3))
+        .draw();
     Ok(labels?)
 }
 
@@ -144,7 +148,8 @@ fn peers(outcome: &Outcome, file: &Path) -> Drawn {
     }
     let rate = |cell: &str, side: &str| results.value(cell, side, "per_second").map_or(0.0, |s| s.median);
     let all = cells.iter().flat_map(|cell| sides.iter().map(move |side| rate(cell.name, side)));
-    let top = all.fold(10.0, f64::max) * 3.0;
+    // Room for the legend above the bars.
+    let top = all.fold(10.0, f64::max) * 100.0;
     let area = SVGBackend::new(file, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
@@ -153,11 +158,15 @@ fn peers(outcome: &Outcome, file: &Path) -> Drawn {
         .x_label_area_size(40)
         .y_label_area_size(70)
         .build_cartesian_2d(0.0..cells.len() as f64, (1.0..top).log_scale())?;
-    let name = |x: &f64| cells.get(*x as usize).map_or(String::new(), |cell| cell.name.to_owned());
+    // A mark at each half; those between two groups have no name.
+    let name = |x: &f64| match cells.get(*x as usize) {
+        Some(cell) if (x.fract() - 0.5).abs() < 0.01 => cell.name.to_owned(),
+        _ => String::new(),
+    };
     chart
         .configure_mesh()
         .disable_x_mesh()
-        .x_labels(cells.len())
+        .x_labels(2 * cells.len() + 1)
         .x_label_formatter(&name)
         .y_desc("per second, logarithmic")
         .light_line_style(TRANSPARENT)
