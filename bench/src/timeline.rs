@@ -63,7 +63,8 @@ pub(crate) fn watch(
         let acknowledged = began.elapsed();
         client.result(PATIENCE)?;
         let done = began.elapsed();
-        // What other readers have not seen yet they will see in a moment.
+        // A pause between two runs, for what other readers see a moment later than the client. Nothing depends on it:
+        // medians bear a record that comes later still.
         std::thread::sleep(Duration::from_millis(5));
         note(&mut all, "the start is acknowledged to the client".into(), acknowledged);
         note(&mut all, "the client has the result (read committed)".into(), done);

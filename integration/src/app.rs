@@ -40,22 +40,33 @@ pub struct Worker {
     log_start: usize,
 }
 
+/// Makes the topics of an app, and one that it writes, whose name is returned. `changelog` are settings of that topic.
+pub(crate) fn make_topics(
+    cluster: &Cluster,
+    app: &str,
+    partitions: i32,
+    changelog: &[(&str, &str)],
+) -> Result<String> {
+    let topic = |part: &str, settings: &[(&str, &str)]| {
+        let settings = [settings, &[("max.message.bytes", MESSAGE_MAX)]].concat();
+        cluster.named_topic(&format!("{app}.{part}"), partitions, &settings)
+    };
+    topic("commands", &[("message.timestamp.type", "LogAppendTime")])?;
+    topic("journal", &[("retention.ms", "-1"), ("retention.bytes", "-1")])?;
+    topic("changelog", &[&[("cleanup.policy", "compact")], changelog].concat())?;
+    for part in ["replies", "dlq"] {
+        topic(part, &[])?;
+    }
+    let out = format!("{app}-out");
+    cluster.named_topic(&out, partitions, &[])?;
+    Ok(out)
+}
+
 impl App {
     /// Makes the topics of a new app. `program` is the `worker` binary.
     pub fn new(cluster: &Cluster, program: &str, partitions: i32) -> Result<Self> {
         let name = cluster.unique("app");
-        let topic = |part: &str, settings: &[(&str, &str)]| {
-            let settings = [settings, &[("max.message.bytes", MESSAGE_MAX)]].concat();
-            cluster.named_topic(&format!("{name}.{part}"), partitions, &settings)
-        };
-        topic("commands", &[("message.timestamp.type", "LogAppendTime")])?;
-        topic("journal", &[("retention.ms", "-1"), ("retention.bytes", "-1")])?;
-        topic("changelog", &[("cleanup.policy", "compact"), ("min.compaction.lag.ms", LAG_MS)])?;
-        for part in ["replies", "dlq"] {
-            topic(part, &[])?;
-        }
-        let out = format!("{name}-out");
-        cluster.named_topic(&out, partitions, &[])?;
+        let out = make_topics(cluster, &name, partitions, &[("min.compaction.lag.ms", LAG_MS)])?;
         Ok(App {
             cluster: cluster.clone(),
             program: program.into(),

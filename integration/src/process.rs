@@ -165,10 +165,15 @@ fn free_kafka_port() -> Result<u16> {
     })
 }
 
-fn run_kafka_script(port: u16, arguments: &[&str]) -> Result<()> {
-    // Asked of cargo when the test runs: a target folder may be shared by several clones.
-    let here = std::env::var_os("CARGO_MANIFEST_DIR").context("this is run by cargo")?;
-    let script = Path::new(&here).join("kafka");
+/// The folder of this crate: by cargo, if it runs the program, as a target folder may be shared by several clones; else
+/// where it was built.
+pub(crate) fn home() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
+}
+
+/// Runs `integration/kafka` on the cluster of a port.
+pub(crate) fn run_kafka_script(port: u16, arguments: &[&str]) -> Result<()> {
+    let script = home().join("kafka");
     let output = Command::new(script).args(arguments).arg("--port").arg(port.to_string()).output()?;
     ensure!(
         output.status.success(),

@@ -12,10 +12,9 @@ pub(super) async fn run(command: &Command, options: TopicsInitOptions) -> Result
     let made = blocking(move || {
         config.reach()?;
         let admin = Admin::new(&config.kafka_config(&app))?;
-        let mut made = topics::init(&admin, &app, config.partitions, config.replication)?;
+        let mut made = topics::init(&admin, &app, config.partitions, config.copies())?;
         for topic in options.with {
-            let copies = Some(config.replication).filter(|n| *n > 0);
-            let new = admin.create_topic(&topic, config.partitions, copies, &[])?;
+            let new = admin.create_topic(&topic, config.partitions, config.copies(), &[])?;
             made.push((topic, new));
         }
         Ok(made)

@@ -19,14 +19,22 @@ pub struct Origin<'a> {
 
 /// The record's own headers, with those of a dead letter behind them.
 pub fn headers(own: &[(String, Bytes)], origin: Origin<'_>, code: &str, text: &str) -> Vec<(String, Bytes)> {
-    let more = [
-        (headers::ORIGIN_TOPIC, origin.topic.to_string()),
-        (headers::ORIGIN_PARTITION, origin.partition.to_string()),
-        (headers::ORIGIN_OFFSET, origin.offset.to_string()),
-        (headers::ORIGIN_TIME, origin.timestamp_ms.to_string()),
-        (headers::ERROR_CODE, code.to_string()),
-        (headers::ERROR, text.to_string()),
-    ];
-    let more = more.map(|(name, value)| (name.to_string(), Bytes::from(value)));
-    own.iter().cloned().chain(more).collect()
+    let mut all = own.to_vec();
+    add(
+        &mut all,
+        &[
+            (headers::ORIGIN_TOPIC, origin.topic),
+            (headers::ORIGIN_PARTITION, &origin.partition.to_string()),
+            (headers::ORIGIN_OFFSET, &origin.offset.to_string()),
+            (headers::ORIGIN_TIME, &origin.timestamp_ms.to_string()),
+            (headers::ERROR_CODE, code),
+            (headers::ERROR, text),
+        ],
+    );
+    all
+}
+
+/// Puts headers behind those that are there: for what never was in a topic and so has no [`Origin`].
+pub fn add(headers: &mut Vec<(String, Bytes)>, more: &[(&str, &str)]) {
+    headers.extend(more.iter().map(|(name, value)| (name.to_string(), Bytes::from(value.to_string()))));
 }

@@ -115,6 +115,11 @@ impl Config {
         KafkaConfig { bootstrap: self.brokers.clone(), client_id: app.to_string(), extra: self.kafka.clone() }
     }
 
+    /// Copies of each topic that is created; `None` = the broker's default.
+    pub fn copies(&self) -> Option<i32> {
+        Some(self.replication).filter(|copies| *copies > 0)
+    }
+
     /// The folder for the app's state.
     pub fn state_dir(&self, app: &str) -> PathBuf {
         self.state_dir.clone().unwrap_or_else(|| Path::new(".sakia").join(app))

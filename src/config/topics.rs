@@ -283,13 +283,12 @@ pub fn init(
     admin: &Admin,
     app: &str,
     partitions: i32,
-    replication: i32,
+    copies: Option<i32>,
 ) -> Result<Vec<(String, bool)>, LogError> {
     let lanes = admin.partitions(&format!("{app}.commands"))?.unwrap_or(partitions);
     let mut made = Vec::new();
     for spec in plan(app, lanes) {
         let settings: Vec<(&str, &str)> = spec.settings.iter().map(|(k, v)| (*k, v.as_str())).collect();
-        let copies = Some(replication).filter(|n| *n > 0);
         let new = admin.create_topic(&spec.name, spec.partitions, copies, &settings)?;
         made.push((spec.name, new));
     }

@@ -95,9 +95,9 @@ impl Appender {
     /// `next_command` fixes their place between the commands.
     ///
     /// A record may be empty. If it is `waited_for`, it fixes the place of the commands so far: a step that one of them
-    /// asked for may start then. And the first record of an owner claims the lane. Of two take-overs at the same time each may have
-    /// fenced the other on another id; the journal's is fenced first, so only the one whose claim is accepted has all
-    /// of them. Every checkpoint rests on a record of its owner's, so no other owner can commit.
+    /// asked for may start then. And the first record of an owner claims the lane. Of two take-overs at the same time
+    /// each may have fenced the other on another id; the journal's is fenced first, so only the one whose claim is
+    /// accepted has all of them. Every checkpoint rests on a record of its owner's, so no other owner can commit.
     pub(super) fn append(
         &mut self,
         next_command: i64,

@@ -42,17 +42,10 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    pub(super) fn start(
-        config: LaneConfig,
-        checkpoints: Box<dyn Checkpoints>,
-        acks: Arc<Acks>,
-        events: Sender<Event>,
-        trim: Trim,
-        host: Arc<dyn Host>,
-    ) -> std::io::Result<Self> {
+    pub(super) fn start(writer: Writer) -> std::io::Result<Self> {
         let (jobs, queue) = bounded(1);
-        let name = format!("{}-{}-ckpt", config.app, config.partition);
-        let writer = Writer { config, checkpoints, acks, events, trim, host: host.clone() };
+        let name = format!("{}-{}-ckpt", writer.config.app, writer.config.partition);
+        let host = writer.host.clone();
         let thread = host.spawn(name, Box::new(move || writer.run(&queue)))?;
         Ok(Checkpointer { jobs: Some(jobs), thread: Some(thread) })
     }
@@ -76,13 +69,13 @@ impl Drop for Checkpointer {
 }
 
 /// What the thread works with.
-struct Writer {
-    config: LaneConfig,
-    checkpoints: Box<dyn Checkpoints>,
-    acks: Arc<Acks>,
-    events: Sender<Event>,
-    trim: Trim,
-    host: Arc<dyn Host>,
+pub(super) struct Writer {
+    pub(super) config: LaneConfig,
+    pub(super) checkpoints: Box<dyn Checkpoints>,
+    pub(super) acks: Arc<Acks>,
+    pub(super) events: Sender<Event>,
+    pub(super) trim: Trim,
+    pub(super) host: Arc<dyn Host>,
 }
 
 impl Writer {

@@ -34,46 +34,29 @@ impl LaneClock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lane::Join;
-    use std::sync::atomic::{AtomicU64, Ordering};
-    use std::time::Duration;
-
-    #[derive(Default)]
-    struct Wall(AtomicU64);
-
-    impl Host for Wall {
-        fn now(&self) -> Millis {
-            self.0.load(Ordering::SeqCst)
-        }
-        fn uptime(&self) -> Duration {
-            Duration::ZERO
-        }
-        fn spawn(&self, _: String, _: Box<dyn FnOnce() + Send>) -> std::io::Result<Join> {
-            Ok(Box::new(|| ()))
-        }
-    }
+    use crate::lane::host::At;
 
     #[test]
     fn a_clock_that_is_set_back_goes_on_from_where_it_was() {
-        let wall = Arc::new(Wall::default());
+        let wall = Arc::new(At::new(0));
         let mut clock = LaneClock::new(wall.clone());
-        wall.0.store(5_000, Ordering::SeqCst);
+        wall.set(5_000);
         assert_eq!(clock.now(0), 5_000);
-        wall.0.store(1_000, Ordering::SeqCst);
+        wall.set(1_000);
         assert_eq!(clock.now(0), 5_000);
-        wall.0.store(1_100, Ordering::SeqCst);
+        wall.set(1_100);
         assert_eq!(clock.now(0), 5_100);
-        wall.0.store(6_000, Ordering::SeqCst);
+        wall.set(6_000);
         assert_eq!(clock.now(0), 6_000, "once it has caught up it is right again");
     }
 
     #[test]
     fn a_lane_that_is_ahead_of_its_owner_goes_on_in_its_own_time() {
-        let wall = Arc::new(Wall::default());
+        let wall = Arc::new(At::new(0));
         let mut clock = LaneClock::new(wall.clone());
-        wall.0.store(1_000, Ordering::SeqCst);
+        wall.set(1_000);
         assert_eq!(clock.now(3_600_000), 3_600_000);
-        wall.0.store(1_100, Ordering::SeqCst);
+        wall.set(1_100);
         assert_eq!(clock.now(3_600_000), 3_600_100);
     }
 }

@@ -23,3 +23,31 @@ pub trait Host: Send + Sync + 'static {
     /// If the machine has no room for another thread.
     fn spawn(&self, name: String, work: Box<dyn FnOnce() + Send>) -> std::io::Result<Join>;
 }
+
+/// A machine whose clock is set by hand.
+#[cfg(test)]
+pub(super) struct At(std::sync::atomic::AtomicU64);
+
+#[cfg(test)]
+impl At {
+    pub(super) fn new(now: Millis) -> Self {
+        At(now.into())
+    }
+
+    pub(super) fn set(&self, now: Millis) {
+        self.0.store(now, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+impl Host for At {
+    fn now(&self) -> Millis {
+        self.0.load(std::sync::atomic::Ordering::SeqCst)
+    }
+    fn uptime(&self) -> Duration {
+        Duration::ZERO
+    }
+    fn spawn(&self, _: String, _: Box<dyn FnOnce() + Send>) -> std::io::Result<Join> {
+        Err(std::io::Error::other("this machine has no threads"))
+    }
+}

@@ -6,7 +6,6 @@ use crate::codec::headers;
 use crate::codec::letter::{self, Origin};
 use crate::core::error::RejectCode;
 use crate::log::{NewRecord, Record};
-use bytes::Bytes;
 
 /// The dead letter of a record.
 pub(super) fn of_record(config: &LaneConfig, record: &Record, code: RejectCode, text: &str) -> NewRecord {
@@ -36,19 +35,17 @@ pub(super) fn of_record(config: &LaneConfig, record: &Record, code: RejectCode, 
 /// The dead letter of a fact that fits no instance.
 pub(super) fn of_stray(config: &LaneConfig, text: &str) -> NewRecord {
     tracing::error!(app = %config.app, lane = config.partition, code = RejectCode::Stray.code(), "{text}");
-    let all = [
-        (headers::ORIGIN_TOPIC, config.topics.journal.to_string()),
-        (headers::ORIGIN_PARTITION, config.partition.to_string()),
-        (headers::ERROR_CODE, RejectCode::Stray.code().to_string()),
-        (headers::ERROR, text.to_string()),
-    ];
-    NewRecord {
-        topic: config.topics.dlq.clone(),
-        partition: None,
-        key: None,
-        value: None,
-        headers: all.map(|(name, value)| (name.to_string(), Bytes::from(value))).to_vec(),
-    }
+    let mut all = Vec::new();
+    letter::add(
+        &mut all,
+        &[
+            (headers::ORIGIN_TOPIC, &config.topics.journal),
+            (headers::ORIGIN_PARTITION, &config.partition.to_string()),
+            (headers::ERROR_CODE, RejectCode::Stray.code()),
+            (headers::ERROR, text),
+        ],
+    );
+    NewRecord { topic: config.topics.dlq.clone(), partition: None, key: None, value: None, headers: all }
 }
 
 /// Turns a record that Kafka refused into its dead letter, and every other one for its topic if they would be refused as
@@ -69,10 +66,10 @@ pub(super) fn replace_refused(
     let mut replaced = 0;
     for (at, record) in records.iter_mut().enumerate() {
         if at == index || (topic_wide && record.topic == topic) {
-            let more =
-                [(headers::ORIGIN_TOPIC, &*topic), (headers::ERROR_CODE, code), (headers::ERROR, text)];
-            let more = more.map(|(name, value)| (name.to_string(), Bytes::from(value.to_string())));
-            record.headers.extend(more);
+            letter::add(
+                &mut record.headers,
+                &[(headers::ORIGIN_TOPIC, &topic), (headers::ERROR_CODE, code), (headers::ERROR, text)],
+            );
             record.topic = own.dlq.clone();
             record.partition = None;
             replaced += 1;

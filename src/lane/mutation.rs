@@ -1,17 +1,29 @@
 //! Mistakes that a test can make on purpose, to see whether the simulator finds them. Without the feature `mutations`
 //! none of them exists in the program.
 
-/// One mistake in the protocol of a lane or of its log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(
-    not(feature = "mutations"),
-    expect(
-        unreachable_pub,
-        dead_code,
-        reason = "public with the feature, for the simulator, which makes some itself"
-    )
-)]
-pub enum Mutation {
+macro_rules! mutations {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// One mistake in the protocol of a lane or of its log.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[cfg_attr(
+            not(feature = "mutations"),
+            expect(
+                unreachable_pub,
+                dead_code,
+                reason = "public with the feature, for the simulator, which makes some itself"
+            )
+        )]
+        pub enum Mutation { $($(#[$doc])* $name),* }
+
+        #[cfg(feature = "mutations")]
+        impl Mutation {
+            /// All of them.
+            pub const ALL: &[Mutation] = &[$(Mutation::$name),*];
+        }
+    };
+}
+
+mutations! {
     /// The changelog is read to an end that was asked before the fence.
     EndBeforeFence,
     /// A step starts when the record that it rests on was sent, not when it is durable.
@@ -68,36 +80,6 @@ pub enum Mutation {
 
 #[cfg(feature = "mutations")]
 impl Mutation {
-    /// All of them.
-    pub const ALL: &[Mutation] = &[
-        Mutation::EndBeforeFence,
-        Mutation::StepBeforeAck,
-        Mutation::StepBeforeOrder,
-        Mutation::StoreBeforeCommit,
-        Mutation::SameEpoch,
-        Mutation::NoPositionRecord,
-        Mutation::UnclearIsAborted,
-        Mutation::NextCommandLost,
-        Mutation::NextCommandLate,
-        Mutation::CountRecords,
-        Mutation::CommitBeforeAck,
-        Mutation::TornIsWhole,
-        Mutation::StaleStoreKept,
-        Mutation::TrimToEnd,
-        Mutation::TimerEarly,
-        Mutation::JournalCommitted,
-        Mutation::ChangelogUncommitted,
-        Mutation::OffsetWithoutRows,
-        Mutation::AttemptsForgotten,
-        Mutation::TimersForgotten,
-        Mutation::CommandTwice,
-        Mutation::OutboxKept,
-        Mutation::NoClaim,
-        Mutation::FenceJournalLast,
-        Mutation::FenceJournalOnly,
-        Mutation::FenceCheckpointsOnly,
-    ];
-
     /// The one of this name.
     pub fn named(name: &str) -> Option<Mutation> {
         Self::ALL.iter().copied().find(|mutation| format!("{mutation:?}") == name)

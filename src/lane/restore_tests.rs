@@ -1,7 +1,8 @@
 //! Restore from a changelog in memory: whole, torn, compacted.
 
+use super::host::At;
 use super::restore::restore;
-use super::{Host, Join, LaneConfig, LaneEnd, RestoreBudget, Topics};
+use super::{LaneConfig, LaneEnd, RestoreBudget, Topics};
 use crate::codec::group::Group;
 use crate::codec::{headers, key, row};
 use crate::core::ids::InstanceKey;
@@ -20,21 +21,6 @@ use std::time::Duration;
 const NOW: u64 = 10_000_000;
 const YOUNG: i64 = 9_999_000;
 const LAG: Duration = Duration::from_secs(60);
-
-/// A machine at whose clock it is always this time.
-struct At(u64);
-
-impl Host for At {
-    fn now(&self) -> u64 {
-        self.0
-    }
-    fn uptime(&self) -> Duration {
-        Duration::ZERO
-    }
-    fn spawn(&self, _: String, _: Box<dyn FnOnce() + Send>) -> std::io::Result<Join> {
-        Err(std::io::Error::other("a restore needs no thread"))
-    }
-}
 
 /// A changelog that somebody wrote; offsets are as given.
 struct Changelog(Vec<Record>);
@@ -105,7 +91,7 @@ impl Changelog {
     }
 
     fn restore(&self, store: &mut MemoryStore) -> Result<Option<Position>, LaneEnd> {
-        restore(&config(), self, store, &At(NOW)).map(|restored| restored.position)
+        restore(&config(), self, store, &At::new(NOW)).map(|restored| restored.position)
     }
 
     fn error(&self) -> String {
@@ -221,7 +207,7 @@ fn an_old_store_does_not_miss_what_compaction_took_away_behind_it() {
     for record in &mut log.0 {
         record.timestamp_ms = i64::try_from(long_after).unwrap();
     }
-    let position = restore(&config(), &log, &mut store, &At(long_after)).unwrap().position.unwrap();
+    let position = restore(&config(), &log, &mut store, &At::new(long_after)).unwrap().position.unwrap();
     assert_eq!(position.checkpoint, 5);
 }
 

@@ -4,7 +4,7 @@
 use super::acks::Acks;
 use super::agenda::{Agenda, Attempt};
 use super::append::Appender;
-use super::checkpoint::Checkpointer;
+use super::checkpoint::{Checkpointer, Writer};
 use super::engine::Engine;
 use super::fault::crash_point;
 use super::mutation::{Mutation, mutated};
@@ -149,10 +149,10 @@ fn start_checkpointer(
             }
         })
     };
-    let (acks, events, host) = (acks.clone(), events.clone(), host.clone());
-    Checkpointer::start(config.clone(), checkpoints, acks, events, trim, host).map_err(|e| {
-        LaneEnd::Lost(format!("no thread for the checkpoints of lane {}: {e}", config.partition))
-    })
+    let (config, acks, events, host) = (config.clone(), acks.clone(), events.clone(), host.clone());
+    let lane = config.partition;
+    Checkpointer::start(Writer { config, checkpoints, acks, events, trim, host })
+        .map_err(|e| LaneEnd::Lost(format!("no thread for the checkpoints of lane {lane}: {e}")))
 }
 
 /// Every open timer and every open step of the state goes on the agenda.

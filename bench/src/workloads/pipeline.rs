@@ -43,6 +43,7 @@ pub(super) fn run(ground: &Ground<'_>, results: &mut Results, _curves: &mut Curv
     results.add(measured("K", &killed, 0, &watched, || {
         std::thread::scope(|scope| {
             let fault = scope.spawn(|| {
+                // The schedule of the fault, not a wait for anything.
                 std::thread::sleep(RAMP + LENGTH / 2);
                 subject.end(0, true)?;
                 subject.revive(0)
@@ -83,6 +84,7 @@ fn write(brokers: &str, pass: u64, total: u64, begin: Instant, begin_us: u64) ->
             sent += 1;
         }
         producer.check()?;
+        // The rate of the load: what is owed by now is sent in the next turn.
         std::thread::sleep(Duration::from_micros(500));
     }
     producer.acknowledged()

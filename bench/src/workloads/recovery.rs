@@ -67,7 +67,7 @@ impl Fault {
         Make { lanes: LANES, processes, variables, ..Make::of(name) }
     }
 
-    /// Does it. Returns after the last load.
+    /// Does it, by a schedule: the sleeps are it, and wait for nothing. Returns after the last load.
     fn happen(self, subject: &mut Subject) -> Result<()> {
         std::thread::sleep(BEFORE);
         match self {
@@ -106,6 +106,7 @@ pub(super) fn run(ground: &Ground<'_>, results: &mut Results, curves: &mut Curve
         let watched = peer.watched();
         results.add(measured("R", &side, 0, &watched, || {
             let load = peer.begin("kill", IN_FLIGHT as u64, 0.0, (BEFORE + AFTER).as_secs_f64())?;
+            // The schedule of the fault, as for the other side.
             std::thread::sleep(BEFORE);
             let _peer = peer.kill_and_restart("server")?;
             let mut values = finished(load)?;

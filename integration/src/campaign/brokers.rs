@@ -3,7 +3,8 @@
 use super::options::{Kind, Options};
 use super::worker::WORKERS;
 use crate::kit::{Cluster, until};
-use anyhow::{Context, Result, bail, ensure};
+use crate::process::run_kafka_script as script;
+use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -190,15 +191,6 @@ fn signal_child(child: Option<&Child>, signal: Signal) -> Result<()> {
     let child = child.context("the broker does not run")?;
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id())?);
     Ok(nix::sys::signal::kill(pid, signal)?)
-}
-
-fn script(port: u16, arguments: &[&str]) -> Result<()> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka");
-    let port = port.to_string();
-    let output = Command::new(script).args(arguments).args(["--port", &port]).output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "integration/kafka {arguments:?}: {said}");
-    Ok(())
 }
 
 /// A program that was built together with this one.

@@ -61,6 +61,7 @@ impl Load {
         let mut accounts: Vec<u64> = Vec::new();
         let (mut owed, mut last) = (0.0, Instant::now());
         while !self.ended.load(Ordering::SeqCst) {
+            // The rate of the load: what is owed by now is started in each turn.
             std::thread::sleep(TICK);
             let passed = std::mem::replace(&mut last, Instant::now()).elapsed().as_secs_f64();
             if self.paused.load(Ordering::SeqCst) || lock(&self.ledger).open() > OPEN_MAX {

@@ -148,6 +148,7 @@ impl Stage {
             if began.elapsed() >= length {
                 return Ok(());
             }
+            // Time is what passes here; nothing is waited for.
             std::thread::sleep(TEND_EVERY.min(length));
         }
     }
@@ -237,9 +238,7 @@ impl Stage {
     /// SIGTERM to all workers.
     pub fn stop_workers(&mut self) -> Result<()> {
         for worker in &mut self.workers {
-            if !worker.stop(STOP_PATIENCE)? {
-                self.faults.note(&format!("{} did not end well when told to", worker.id));
-            }
+            worker.stop(STOP_PATIENCE)?;
         }
         Ok(())
     }
@@ -315,26 +314,13 @@ fn make_topics(
     ledger: &Arc<Mutex<Ledger>>,
 ) -> Result<Setting> {
     let app = cluster.unique("campaign");
-    let named = |part: &str, settings: &[(&str, &str)]| {
-        let settings = [settings, &[("max.message.bytes", "2097152")]].concat();
-        cluster.named_topic(&format!("{app}.{part}"), lanes, &settings)
-    };
-    named("commands", &[("message.timestamp.type", "LogAppendTime")])?;
-    named("journal", &[("retention.ms", "-1"), ("retention.bytes", "-1")])?;
-    named(
-        "changelog",
-        &[
-            ("cleanup.policy", "compact"),
-            ("min.compaction.lag.ms", "15000"),
-            ("min.cleanable.dirty.ratio", "0.05"),
-            ("segment.bytes", SEGMENT_BYTES),
-            ("segment.ms", "20000"),
-        ],
-    )?;
-    named("replies", &[])?;
-    named("dlq", &[])?;
-    let out = format!("{app}-out");
-    cluster.named_topic(&out, lanes, &[])?;
+    let changelog = [
+        ("min.compaction.lag.ms", "15000"),
+        ("min.cleanable.dirty.ratio", "0.05"),
+        ("segment.bytes", SEGMENT_BYTES),
+        ("segment.ms", "20000"),
+    ];
+    let out = crate::app::make_topics(cluster, &app, lanes, &changelog)?;
     let ledger = ledger.clone();
     let effects = runtime.block_on(effects::listen(move |key, body| lock(&ledger).heard(key, body)))?;
     let program = sibling("worker").context("the worker program")?;

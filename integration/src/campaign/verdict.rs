@@ -3,6 +3,7 @@
 use super::ledger::{EVERY_WRONG, Wrong};
 use super::scenarios::Scenario;
 use super::stage::Stage;
+use crate::process::home;
 use hdrhistogram::Histogram;
 use std::fmt::Write as _;
 use std::process::{Command, ExitCode};
@@ -130,10 +131,7 @@ fn spread(times: &Histogram<u64>) -> String {
 
 /// The commit of the working copy: asked when a run begins, for it may go on while the run does.
 pub(super) fn commit() -> String {
-    let output = Command::new("git")
-        .args(["describe", "--always", "--dirty"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output();
+    let output = Command::new("git").args(["describe", "--always", "--dirty"]).current_dir(home()).output();
     let said = output
         .ok()
         .filter(|o| o.status.success())

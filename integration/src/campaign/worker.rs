@@ -154,8 +154,15 @@ impl Worker {
         self.signal(Signal::SIGCONT)
     }
 
-    /// SIGTERM, and waits for the end; after `patience` SIGKILL. Whether it ended by itself.
-    pub fn stop(&mut self, patience: Duration) -> Result<bool> {
+    /// SIGTERM, and waits for the end; after `patience` SIGKILL. One that did not end well is noted.
+    pub fn stop(&mut self, patience: Duration) -> Result<()> {
+        if !self.ends_well(patience)? {
+            self.faults.note(&format!("{} did not end well when told to", self.id));
+        }
+        Ok(())
+    }
+
+    fn ends_well(&mut self, patience: Duration) -> Result<bool> {
         self.signal(Signal::SIGTERM)?;
         let Some((mut child, _input)) = self.child.take() else { return Ok(true) };
         let began = Instant::now();
@@ -163,6 +170,7 @@ impl Worker {
             if let Some(status) = child.try_wait()? {
                 return Ok(status.success());
             }
+            // Between two looks at a process that has no event for its end.
             std::thread::sleep(Duration::from_millis(5));
         }
         child.kill()?;

@@ -4,7 +4,7 @@
 //! (Queues split off per partition are dead after every `assign()`, rdkafka #738.)
 
 use super::config::KafkaConfig;
-use super::connection::connect;
+use super::connection::{CONNECT_WAIT, connect};
 use super::context::PlainContext;
 use super::fault;
 use super::log::Inquirer;
@@ -25,8 +25,6 @@ const BATCH: usize = 1000;
 const POLL: Duration = Duration::from_millis(10);
 /// Sleep while a batch waits for room.
 const POLL_WHEN_FULL: Duration = Duration::from_millis(1);
-/// The first `add` of a topic waits this long for a connection; past it librdkafka goes on by itself.
-const CONNECT_WAIT: Duration = Duration::from_secs(1);
 /// `add` and `remove` wait for the feed's thread at most this long.
 const CALL_WAIT: Duration = Duration::from_secs(20);
 

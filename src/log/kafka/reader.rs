@@ -1,7 +1,7 @@
 //! Reads one partition, for restores and replays.
 
 use super::config::KafkaConfig;
-use super::connection::connect;
+use super::connection::{CONNECT_WAIT, connect};
 use super::context::Events;
 use super::detached::Detached;
 use super::fault;
@@ -17,9 +17,6 @@ use serde::Deserialize;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
-
-/// How long `open` waits for a connection; past it librdkafka goes on by itself.
-const CONNECT_WAIT: Duration = Duration::from_secs(1);
 
 /// The part of librdkafka's statistics that tells where the fetcher is.
 #[derive(Deserialize)]

@@ -1,6 +1,6 @@
 //! A broker is killed without warning, and started again on what it left behind.
 
-use super::{Scenario, draw_broker, draw_ms, nothing};
+use super::{Scenario, draw_broker, draw_ms, leave_broken, nothing};
 use crate::campaign::stage::Stage;
 use anyhow::Result;
 
@@ -20,10 +20,7 @@ fn play(stage: &mut Stage) -> Result<()> {
     let away = draw_ms(stage, 500..4_000);
     stage.watch(KIND);
     stage.brokers.kill(node)?;
-    stage.faults.did(KIND, &format!("broker {}", node + 1), away);
-    let passed = stage.pass(away);
-    stage.brokers.revive(node)?;
-    passed?;
+    leave_broken(stage, KIND, &format!("broker {}", node + 1), away, |s| s.brokers.revive(node))?;
     let after = draw_ms(stage, 5_000..9_000);
     stage.pass(after)
 }

@@ -1,6 +1,6 @@
 //! A broker holds all its connections and answers nobody.
 
-use super::{Scenario, draw_broker, draw_ms, nothing};
+use super::{Scenario, draw_broker, draw_ms, leave_broken, nothing};
 use crate::campaign::brokers::PAUSE_MAX;
 use crate::campaign::stage::Stage;
 use anyhow::Result;
@@ -22,10 +22,7 @@ fn play(stage: &mut Stage) -> Result<()> {
     let length = draw_ms(stage, 1_000..longest);
     stage.watch(KIND);
     stage.brokers.pause(node)?;
-    stage.faults.did(KIND, &format!("broker {}", node + 1), length);
-    let passed = stage.pass(length);
-    stage.brokers.resume(node)?;
-    passed?;
+    leave_broken(stage, KIND, &format!("broker {}", node + 1), length, |s| s.brokers.resume(node))?;
     let after = draw_ms(stage, 4_000..6_000);
     stage.pass(after)
 }

@@ -1,6 +1,6 @@
 //! A coordinator is killed in a commit: it has got the EndTxn, its answer is held, and then it dies.
 
-use super::{Scenario, draw_ms, draw_worker};
+use super::{Scenario, draw_ms, draw_worker, leave_broken};
 use crate::campaign::proxy::{Action, Api, Rule};
 use crate::campaign::stage::Stage;
 use anyhow::Result;
@@ -24,9 +24,7 @@ fn play(stage: &mut Stage) -> Result<()> {
     let victim = draw_worker(stage);
     let pass = stage.rng.random_range(0..10);
     let before: Vec<u64> = stage.links[victim].iter().map(|link| link.struck()).collect();
-    for link in &stage.links[victim] {
-        link.arm(Rule { api: Api::EndTxn, pass, action: Action::Hold(HELD) });
-    }
+    stage.arm(victim, Rule { api: Api::EndTxn, pass, action: Action::Hold(HELD) });
     let mut node = None;
     stage.pass_until(WITHIN, |stage| {
         let links = stage.links[victim].iter().zip(&before);
@@ -37,10 +35,7 @@ fn play(stage: &mut Stage) -> Result<()> {
         stage.watch(KIND);
         stage.brokers.kill(node)?;
         let away = draw_ms(stage, 200..3_000);
-        stage.faults.did(KIND, &format!("broker {}", node + 1), away);
-        let passed = stage.pass(away);
-        stage.brokers.revive(node)?;
-        passed?;
+        leave_broken(stage, KIND, &format!("broker {}", node + 1), away, |s| s.brokers.revive(node))?;
     }
     stage.heal()?;
     let after = draw_ms(stage, 2_000..5_000);

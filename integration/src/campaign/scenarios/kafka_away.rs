@@ -1,6 +1,6 @@
 //! All brokers are dead for a while.
 
-use super::{Scenario, draw_ms, nothing};
+use super::{Scenario, draw_ms, leave_broken, nothing};
 use crate::campaign::stage::Stage;
 use anyhow::Result;
 use rand::Rng;
@@ -25,10 +25,7 @@ fn play(stage: &mut Stage) -> Result<()> {
     for node in 0..stage.brokers.count() {
         stage.brokers.kill(node)?;
     }
-    stage.faults.did(KIND, "all brokers", length);
-    let passed = stage.pass(length);
-    stage.brokers.revive_all()?;
-    passed?;
+    leave_broken(stage, KIND, "all brokers", length, |s| s.brokers.revive_all())?;
     let after = draw_ms(stage, 5_000..8_000);
     stage.pass(after)
 }

@@ -89,6 +89,20 @@ pub fn deck(stage: &mut Stage, chosen: &[&'static Scenario], first: bool) -> Vec
     deck
 }
 
+/// Leaves something broken for so long and mends it, also when the run is cut short meanwhile.
+fn leave_broken(
+    stage: &mut Stage,
+    kind: &'static str,
+    target: &str,
+    length: Duration,
+    mend: impl FnOnce(&mut Stage) -> Result<()>,
+) -> Result<()> {
+    stage.faults.did(kind, target, length);
+    let passed = stage.pass(length);
+    mend(stage)?;
+    passed
+}
+
 /// A length between two, in milliseconds.
 fn draw_ms(stage: &mut Stage, range: std::ops::Range<u64>) -> Duration {
     Duration::from_millis(stage.rng.random_range(range))

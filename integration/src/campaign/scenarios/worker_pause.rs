@@ -1,7 +1,7 @@
 //! A worker stands still: for a moment, or so long that its lanes have new owners when it wakes and believes they are
 //! still its own.
 
-use super::{Scenario, draw_ms, draw_worker, nothing};
+use super::{Scenario, draw_ms, draw_worker, leave_broken, nothing};
 use crate::campaign::stage::Stage;
 use anyhow::Result;
 use rand::Rng;
@@ -37,10 +37,8 @@ fn pause(stage: &mut Stage, kind: &'static str, length: Duration) -> Result<()> 
     let victim = draw_worker(stage);
     stage.watch(kind);
     stage.workers[victim].pause()?;
-    stage.faults.did(kind, &stage.workers[victim].id, length);
-    let passed = stage.pass(length);
-    stage.workers[victim].resume()?;
-    passed?;
+    let id = stage.workers[victim].id.clone();
+    leave_broken(stage, kind, &id, length, |s| s.workers[victim].resume())?;
     let after = draw_ms(stage, 1_000..3_000);
     stage.pass(after)
 }

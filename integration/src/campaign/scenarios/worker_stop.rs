@@ -20,12 +20,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
 fn play(stage: &mut Stage) -> Result<()> {
     let victim = draw_worker(stage);
     stage.watch(KIND);
-    let well = stage.workers[victim].stop(PATIENCE)?;
-    let id = stage.workers[victim].id.clone();
-    if !well {
-        stage.faults.note(&format!("{id} did not end well when told to"));
-    }
-    stage.faults.did(KIND, &id, Duration::ZERO);
+    stage.workers[victim].stop(PATIENCE)?;
+    stage.faults.did(KIND, &stage.workers[victim].id, Duration::ZERO);
     stage.workers[victim].start()?;
     let after = draw_ms(stage, 1_000..3_000);
     stage.pass(after)
