@@ -13,6 +13,10 @@ pub trait Tables {
     fn get(&mut self, key: &Key) -> Option<Row>;
     /// Writes a row.
     fn put(&mut self, key: Key, row: Row);
+    /// Writes a row whose key was never used before: nobody has to look whether it is anywhere already.
+    fn create(&mut self, key: Key, row: Row) {
+        self.put(key, row);
+    }
     /// Deletes a row; it need not exist.
     fn delete(&mut self, key: &Key);
 }
