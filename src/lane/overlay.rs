@@ -7,7 +7,9 @@ use crate::codec::{key, row};
 use crate::core::state::{Key, Row};
 use crate::core::tables::Tables;
 use crate::store::{Store, StoreError, Write};
+use bytes::Bytes;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::Range;
 
 /// Rows in memory over a store.
 pub(super) struct Overlay {
@@ -31,6 +33,8 @@ struct Frozen {
 
 /// How many rows of the store one read of a scan takes.
 const SCAN_PAGE: usize = 1_000;
+/// What a key and its row may have, for a first guess.
+const ROW_BYTES: usize = 128;
 
 impl Overlay {
     pub(super) fn new(store: Box<dyn Store>) -> Self {
@@ -58,10 +62,7 @@ impl Overlay {
     pub(super) fn freeze(&mut self) -> &[Write] {
         let rows = std::mem::take(&mut self.active);
         self.born.clear();
-        let mut writes: Vec<Write> =
-            rows.iter().map(|(k, r)| (key::encode(k), r.as_ref().map(row::encode))).collect();
-        // The same state is the same checkpoint, whatever order a hash map has today; and RocksDB likes order.
-        writes.sort_unstable();
+        let writes = encode(&rows);
         self.frozen.push_back(Frozen { rows, writes });
         self.frozen.back().map_or(&[], |frozen| &frozen.writes)
     }
@@ -133,6 +134,33 @@ impl Overlay {
         }
         Ok(())
     }
+}
+
+/// The writes of a checkpoint, in the order of their keys: the same state is the same checkpoint, whatever order a hash
+/// map has today; and RocksDB likes order. All lie in one piece of memory, as an allocation for each would be felt.
+fn encode(rows: &HashMap<Key, Option<Row>>) -> Vec<Write> {
+    let mut buffer = Vec::with_capacity(rows.len() * ROW_BYTES);
+    let mut places: Vec<Place> = rows
+        .iter()
+        .map(|(key, row)| {
+            let begin = buffer.len();
+            key::encode_into(&mut buffer, key);
+            let key = begin..buffer.len();
+            if let Some(row) = row {
+                row::encode_into(&mut buffer, row);
+            }
+            Place { value: row.is_some().then_some(key.end..buffer.len()), key }
+        })
+        .collect();
+    places.sort_unstable_by(|a, b| buffer[a.key.clone()].cmp(&buffer[b.key.clone()]));
+    let buffer = Bytes::from(buffer);
+    places.into_iter().map(|at| (buffer.slice(at.key), at.value.map(|value| buffer.slice(value)))).collect()
+}
+
+/// Where a key and its value are.
+struct Place {
+    key: Range<usize>,
+    value: Option<Range<usize>>,
 }
 
 impl Tables for Overlay {
