@@ -8,7 +8,8 @@ use crate::core::state::{Key, Row};
 use crate::core::tables::Tables;
 use crate::store::{Store, StoreError, Write};
 use bytes::Bytes;
-use std::collections::{HashMap, HashSet, VecDeque};
+use foldhash::{HashMap, HashSet};
+use std::collections::VecDeque;
 use std::ops::Range;
 
 /// Rows in memory over a store.
@@ -40,8 +41,8 @@ impl Overlay {
     pub(super) fn new(store: Box<dyn Store>) -> Self {
         Overlay {
             store,
-            active: HashMap::new(),
-            born: HashSet::new(),
+            active: HashMap::default(),
+            born: HashSet::default(),
             frozen: VecDeque::new(),
             reads: Reads::default(),
             failed: None,

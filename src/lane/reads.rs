@@ -1,7 +1,7 @@
 //! Rows that were read from the store and will be wanted again before the store changes.
 
 use crate::core::state::{Key, Row};
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 /// Bytes of encoded rows that are kept; beyond it all are dropped.
 const BYTES_MAX: usize = 4 << 20;
