@@ -19,6 +19,12 @@ pub trait Tables {
     }
     /// Deletes a row; it need not exist.
     fn delete(&mut self, key: &Key);
+    /// Deletes a row and returns it.
+    fn take(&mut self, key: &Key) -> Option<Row> {
+        let row = self.get(key);
+        self.delete(key);
+        row
+    }
 }
 
 /// The first `turns` turns of an instance's history, in order.

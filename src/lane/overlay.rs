@@ -191,6 +191,18 @@ impl Tables for Overlay {
             self.active.insert(key.clone(), None);
         }
     }
+
+    fn take(&mut self, key: &Key) -> Option<Row> {
+        if self.born.remove(key) {
+            return self.active.remove(key).flatten();
+        }
+        if let Some(row) = self.active.get_mut(key) {
+            return row.take();
+        }
+        let row = self.below(key)?;
+        self.active.insert(key.clone(), None);
+        Some(row)
+    }
 }
 
 #[cfg(test)]
@@ -240,6 +252,22 @@ mod tests {
         assert_eq!(overlay.get(&turn(0)), None);
         assert_eq!(checkpoint(&mut overlay), [(turn(0), false)]);
         assert_eq!(overlay.get(&turn(0)), None);
+    }
+
+    #[test]
+    fn a_row_is_taken_from_wherever_it_is_and_is_gone_then() {
+        let mut overlay = empty();
+        overlay.create(turn(0), row(0));
+        checkpoint(&mut overlay);
+        overlay.create(turn(1), row(1));
+        overlay.freeze();
+        overlay.create(turn(2), row(2));
+        for number in 0..3 {
+            assert_eq!(overlay.take(&turn(number)), Some(row(u64::from(number))));
+            assert_eq!(overlay.take(&turn(number)), None);
+        }
+        overlay.committed(1).unwrap();
+        assert_eq!(checkpoint(&mut overlay), [(turn(0), false), (turn(1), false)]);
     }
 
     #[test]
