@@ -6,6 +6,7 @@ use crate::lanes::APP;
 use crate::world::World;
 use bytes::Bytes;
 use sakia::codec::group::Group;
+use sakia::codec::headers::Header;
 use sakia::codec::{headers, journal, key, row};
 use sakia::core::fact::{Fact, JournalRecord};
 use sakia::core::ids::{InstanceKey, OpId};
@@ -29,7 +30,7 @@ pub(crate) struct Outgoing {
     pub(crate) partition: i32,
     pub(crate) key: Option<Bytes>,
     pub(crate) value: Option<Bytes>,
-    pub(crate) headers: Vec<(String, Bytes)>,
+    pub(crate) headers: Vec<Header>,
 }
 
 #[derive(Default)]

@@ -10,6 +10,7 @@
 //! | `list` | anything | – | `sakia-reply`; optional `sakia-workflow`, `sakia-name` (a status) |
 //! | `child-ended` | parent's id | payload or failure | internal |
 
+use super::headers::Header;
 use super::{CodecError, headers, key::NAME_MAX_BYTES, pack, unpack};
 use crate::core::error::{Failure, RejectCode};
 use crate::core::ids::{InstanceKey, OpId};
@@ -49,7 +50,7 @@ pub struct CommandRecord {
     /// The payload.
     pub value: Option<Bytes>,
     /// What it is.
-    pub headers: Vec<(String, Bytes)>,
+    pub headers: Vec<Header>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,11 +64,7 @@ struct Ended {
 pub type Rejection = (RejectCode, String);
 
 /// Understands a record.
-pub fn decode(
-    key: Option<&Bytes>,
-    value: Option<&Bytes>,
-    headers: &[(String, Bytes)],
-) -> Result<Incoming, Rejection> {
+pub fn decode(key: Option<&Bytes>, value: Option<&Bytes>, headers: &[Header]) -> Result<Incoming, Rejection> {
     let kind = required(headers, headers::KIND)?;
     let payload = value.cloned().unwrap_or_default();
     let reply = reply_to(headers)?;
@@ -143,7 +140,7 @@ pub fn encode(command: &Command) -> CommandRecord {
     CommandRecord {
         key: Bytes::copy_from_slice(command.to.id.as_bytes()),
         value,
-        headers: more.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
+        headers: more.into_iter().map(|(name, value)| (name.into(), value)).collect(),
     }
 }
 
@@ -162,12 +159,12 @@ pub fn encode_show(key: &InstanceKey, reply: &ReplyTo) -> CommandRecord {
 
 /// The record that asks for the instances of the lane to whose partition it is produced.
 pub fn encode_list(workflow: Option<&str>, status: Option<&str>, reply: &ReplyTo) -> CommandRecord {
-    let mut all = vec![
-        (headers::KIND.to_string(), Bytes::from_static(b"list")),
-        (headers::REPLY.to_string(), reply_header(reply).1),
+    let mut all: Vec<Header> = vec![
+        (headers::KIND.into(), Bytes::from_static(b"list")),
+        (headers::REPLY.into(), reply_header(reply).1),
     ];
     for (name, value) in [(headers::WORKFLOW, workflow), (headers::NAME, status)] {
-        all.extend(value.map(|v| (name.to_string(), Bytes::copy_from_slice(v.as_bytes()))));
+        all.extend(value.map(|v| (name.into(), Bytes::copy_from_slice(v.as_bytes()))));
     }
     CommandRecord { key: Bytes::from_static(b"list"), value: None, headers: all }
 }
@@ -185,7 +182,7 @@ fn reply_header(reply: &ReplyTo) -> (&'static str, Bytes) {
     (headers::REPLY, Bytes::from(value))
 }
 
-fn reply_to(all: &[(String, Bytes)]) -> Result<Option<ReplyTo>, Rejection> {
+fn reply_to(all: &[Header]) -> Result<Option<ReplyTo>, Rejection> {
     let Some(value) = header(all, headers::REPLY) else { return Ok(None) };
     let bad = || {
         let message = format!("header {} is not \"partition:correlation\"", headers::REPLY);
@@ -199,11 +196,11 @@ fn reply_to(all: &[(String, Bytes)]) -> Result<Option<ReplyTo>, Rejection> {
     Ok(Some(ReplyTo { partition, correlation: value.slice(colon + 1..) }))
 }
 
-fn header<'a>(all: &'a [(String, Bytes)], name: &str) -> Option<&'a Bytes> {
+fn header<'a>(all: &'a [Header], name: &str) -> Option<&'a Bytes> {
     all.iter().find(|(n, _)| n == name).map(|(_, v)| v)
 }
 
-fn text<'a>(all: &'a [(String, Bytes)], name: &str) -> Result<Option<&'a str>, Rejection> {
+fn text<'a>(all: &'a [Header], name: &str) -> Result<Option<&'a str>, Rejection> {
     let Some(value) = header(all, name) else { return Ok(None) };
     match std::str::from_utf8(value) {
         Ok(text) => Ok(Some(text)),
@@ -211,7 +208,7 @@ fn text<'a>(all: &'a [(String, Bytes)], name: &str) -> Result<Option<&'a str>, R
     }
 }
 
-fn required<'a>(all: &'a [(String, Bytes)], name: &str) -> Result<&'a str, Rejection> {
+fn required<'a>(all: &'a [Header], name: &str) -> Result<&'a str, Rejection> {
     text(all, name)?.ok_or_else(|| missing(name))
 }
 
@@ -276,18 +273,18 @@ mod tests {
         let (code, text) = decode(Some(&key), None, &[]).unwrap_err();
         assert_eq!(code, RejectCode::BadHeaders);
         assert!(text.contains("sakia-kind"), "{text}");
-        let kind = (headers::KIND.to_string(), Bytes::from_static(b"start"));
+        let kind = (headers::KIND.into(), Bytes::from_static(b"start"));
         let (_, text) = decode(Some(&key), None, std::slice::from_ref(&kind)).unwrap_err();
         assert!(text.contains("sakia-workflow"), "{text}");
-        let workflow = (headers::WORKFLOW.to_string(), Bytes::from_static(b"payment"));
+        let workflow = (headers::WORKFLOW.into(), Bytes::from_static(b"payment"));
         let (code, _) = decode(None, None, &[kind, workflow]).unwrap_err();
         assert_eq!(code, RejectCode::NoKey);
     }
 
     #[test]
     fn an_unknown_kind_is_refused_and_named() {
-        let kind = (headers::KIND.to_string(), Bytes::from_static(b"explode"));
-        let workflow = (headers::WORKFLOW.to_string(), Bytes::from_static(b"payment"));
+        let kind = (headers::KIND.into(), Bytes::from_static(b"explode"));
+        let workflow = (headers::WORKFLOW.into(), Bytes::from_static(b"payment"));
         let (_, text) = decode(Some(&Bytes::from_static(b"x")), None, &[kind, workflow]).unwrap_err();
         assert!(text.contains("explode"), "{text}");
     }

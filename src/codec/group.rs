@@ -17,19 +17,25 @@ pub struct Group {
     pub count: u32,
 }
 
-const LEN: usize = 1 + 8 + 8 + 4 + 4;
+/// Bytes of the header's value.
+pub const LEN: usize = 1 + 8 + 8 + 4 + 4;
 const VERSION: u8 = 1;
 
 impl Group {
     /// As the value of a header.
     pub fn encode(&self) -> Bytes {
         let mut out = Vec::with_capacity(LEN);
+        self.encode_into(&mut out);
+        Bytes::from(out)
+    }
+
+    /// The same, behind what is there.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
         out.put_u8(VERSION);
         out.put_u64(self.epoch);
         out.put_u64(self.checkpoint);
         out.put_u32(self.index);
         out.put_u32(self.count);
-        Bytes::from(out)
     }
 
     /// From the value of a header.

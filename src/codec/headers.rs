@@ -1,5 +1,11 @@
 //! Names of the headers of the public topics.
 
+use bytes::Bytes;
+use std::borrow::Cow;
+
+/// A header's name and value. Our own names cost no allocation.
+pub type Header = (Cow<'static, str>, Bytes);
+
 /// What a command is: see [`command`](super::command).
 pub const KIND: &str = "sakia-kind";
 /// The workflow that a command is for.
@@ -28,3 +34,14 @@ pub const ORIGIN_TIME: &str = "sakia-origin-time-ms";
 pub const ERROR_CODE: &str = "sakia-error-code";
 /// Of a dead letter: what happened.
 pub const ERROR: &str = "sakia-error";
+
+/// Those that every start has, and every record of the changelog or of the replies.
+const FREQUENT: [&str; 7] = [KIND, WORKFLOW, NAME, REPLY, PARENT, OUTCOME, GROUP];
+
+/// A name that was read.
+pub fn name(read: &str) -> Cow<'static, str> {
+    match FREQUENT.iter().find(|known| **known == read) {
+        Some(known) => Cow::Borrowed(known),
+        None => Cow::Owned(read.to_owned()),
+    }
+}

@@ -23,33 +23,38 @@ pub const NAME_MAX_BYTES: usize = 1024;
 /// The bytes of a key.
 pub fn encode(key: &Key) -> Bytes {
     let mut out = Vec::with_capacity(64);
+    encode_into(&mut out, key);
+    Bytes::from(out)
+}
+
+/// The same, behind what is there.
+pub fn encode_into(out: &mut Vec<u8>, key: &Key) {
     match key {
         Key::Position => out.put_u8(POSITION),
-        Key::Instance(k) => tagged(&mut out, INSTANCE, k),
+        Key::Instance(k) => tagged(out, INSTANCE, k),
         Key::Turn(k, n) => {
-            tagged(&mut out, TURN, k);
+            tagged(out, TURN, k);
             out.put_u32(*n);
         }
         Key::Step(k, op) => {
-            tagged(&mut out, STEP, k);
-            put_op(&mut out, *op);
+            tagged(out, STEP, k);
+            put_op(out, *op);
         }
         Key::Timer(due, k, op) => {
             out.put_u8(TIMER);
             out.put_u64(*due);
-            put_instance(&mut out, k);
-            put_op(&mut out, *op);
+            put_instance(out, k);
+            put_op(out, *op);
         }
         Key::Signal(k, n) => {
-            tagged(&mut out, SIGNAL, k);
+            tagged(out, SIGNAL, k);
             out.put_u64(*n);
         }
         Key::Inbox(k, n) => {
-            tagged(&mut out, INBOX, k);
+            tagged(out, INBOX, k);
             out.put_u64(*n);
         }
     }
-    Bytes::from(out)
 }
 
 /// The key of bytes.

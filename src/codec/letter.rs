@@ -1,7 +1,7 @@
 //! Headers of a dead letter: where the record was and what is wrong with it. Key, value and own headers stay as they
 //! were, so that it can be sent again.
 
-use super::headers;
+use super::headers::{self, Header};
 use bytes::Bytes;
 
 /// Where a record was.
@@ -18,7 +18,7 @@ pub struct Origin<'a> {
 }
 
 /// The record's own headers, with those of a dead letter behind them.
-pub fn headers(own: &[(String, Bytes)], origin: Origin<'_>, code: &str, text: &str) -> Vec<(String, Bytes)> {
+pub fn headers(own: &[Header], origin: Origin<'_>, code: &str, text: &str) -> Vec<Header> {
     let mut all = own.to_vec();
     add(
         &mut all,
@@ -35,6 +35,6 @@ pub fn headers(own: &[(String, Bytes)], origin: Origin<'_>, code: &str, text: &s
 }
 
 /// Puts headers behind those that are there: for what never was in a topic and so has no [`Origin`].
-pub fn add(headers: &mut Vec<(String, Bytes)>, more: &[(&str, &str)]) {
-    headers.extend(more.iter().map(|(name, value)| (name.to_string(), Bytes::from(value.to_string()))));
+pub fn add(all: &mut Vec<Header>, more: &[(&str, &str)]) {
+    all.extend(more.iter().map(|(name, value)| (headers::name(name), Bytes::from(value.to_string()))));
 }

@@ -36,8 +36,38 @@ const VERSION: u8 = 1;
 pub const FORMAT: u32 = VERSION as u32;
 
 fn pack<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64);
+    pack_into(&mut out, value);
+    out
+}
+
+/// The same behind what is there: a checkpoint has thousands of rows, and an allocation for each would be felt.
+fn pack_into<T: Serialize>(out: &mut Vec<u8>, value: &T) {
+    out.push(VERSION);
     // Serializing plain data into memory fails only for types without a length, of which there are none here.
-    postcard::to_extend(value, vec![VERSION]).unwrap_or_default()
+    let done = postcard::serialize_with_flavor(value, Behind(out));
+    debug_assert!(done.is_ok(), "{done:?}");
+}
+
+/// Writes behind what a vector holds.
+struct Behind<'a>(&'a mut Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Behind<'_> {
+    type Output = ();
+
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(data);
+        Ok(())
+    }
+
+    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+        self.0.push(data);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }
 
 fn unpack<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, CodecError> {

@@ -1,6 +1,6 @@
 //! Records of the replies topic: key = correlation, header `sakia-outcome`, value = payload.
 
-use super::headers;
+use super::headers::{self, Header};
 use crate::core::action::Reply;
 use crate::core::error::{Failure, FailureKind};
 use bytes::Bytes;
@@ -84,7 +84,7 @@ struct FailureText {
 }
 
 /// The header and value of an answer.
-pub fn encode(answer: &Answer) -> (Vec<(String, Bytes)>, Option<Bytes>) {
+pub fn encode(answer: &Answer) -> (Vec<Header>, Option<Bytes>) {
     let (word, value) = match answer {
         Answer::Reply(Reply::Ended(Ok(payload))) => ("completed", Some(payload.clone())),
         Answer::Reply(Reply::Ended(Err(failure))) => ("failed", Some(failure_json(failure))),
@@ -97,7 +97,7 @@ pub fn encode(answer: &Answer) -> (Vec<(String, Bytes)>, Option<Bytes>) {
 }
 
 /// Understands a reply.
-pub fn decode(all: &[(String, Bytes)], value: Option<&Bytes>) -> Result<Answer, String> {
+pub fn decode(all: &[Header], value: Option<&Bytes>) -> Result<Answer, String> {
     let word = all.iter().find(|(n, _)| n == headers::OUTCOME).map(|(_, v)| v);
     let payload = value.cloned().unwrap_or_default();
     let json = |e: serde_json::Error| format!("the reply cannot be read: {e}");

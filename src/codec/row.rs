@@ -1,20 +1,27 @@
 //! Values of rows. What kind a value is follows from its key.
 
-use super::{CodecError, pack, unpack};
+use super::{CodecError, pack_into, unpack};
 use crate::core::state::{Key, Row};
 use bytes::Bytes;
 
 /// The bytes of a row.
 pub fn encode(row: &Row) -> Bytes {
-    Bytes::from(match row {
-        Row::Position(v) => pack(v),
-        Row::Instance(v) => pack(v),
-        Row::Turn(v) => pack(v),
-        Row::Step(v) => pack(v),
-        Row::Timer(v) => pack(v),
-        Row::Signal(v) => pack(v),
-        Row::Inbox(v) => pack(v),
-    })
+    let mut out = Vec::with_capacity(128);
+    encode_into(&mut out, row);
+    Bytes::from(out)
+}
+
+/// The same, behind what is there.
+pub fn encode_into(out: &mut Vec<u8>, row: &Row) {
+    match row {
+        Row::Position(v) => pack_into(out, v),
+        Row::Instance(v) => pack_into(out, v),
+        Row::Turn(v) => pack_into(out, v),
+        Row::Step(v) => pack_into(out, v),
+        Row::Timer(v) => pack_into(out, v),
+        Row::Signal(v) => pack_into(out, v),
+        Row::Inbox(v) => pack_into(out, v),
+    }
 }
 
 /// The row of bytes, by its key.

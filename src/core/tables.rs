@@ -13,8 +13,18 @@ pub trait Tables {
     fn get(&mut self, key: &Key) -> Option<Row>;
     /// Writes a row.
     fn put(&mut self, key: Key, row: Row);
+    /// Writes a row whose key was never used before: nobody has to look whether it is anywhere already.
+    fn create(&mut self, key: Key, row: Row) {
+        self.put(key, row);
+    }
     /// Deletes a row; it need not exist.
     fn delete(&mut self, key: &Key);
+    /// Deletes a row and returns it.
+    fn take(&mut self, key: &Key) -> Option<Row> {
+        let row = self.get(key);
+        self.delete(key);
+        row
+    }
 }
 
 /// The first `turns` turns of an instance's history, in order.

@@ -15,11 +15,12 @@ use super::fault::crash_point;
 use super::mutation::{Mutation, mutated};
 use super::watched::Watched;
 use super::{Event, Host, Join, LaneConfig, letters};
-use crate::codec::group::Group;
+use crate::codec::group::{self, Group};
 use crate::codec::{headers, key, row};
 use crate::core::state::{Key, Position, Row};
 use crate::log::{Checkpoints, Committed, LogError, NewRecord};
 use crate::store::Write;
+use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -299,28 +300,28 @@ pub(super) fn records(
     let last = key::encode(&Key::Position);
     let state: Vec<&Write> = writes.iter().filter(|(key, _)| *key != last).collect();
     let count = u32::try_from(state.len() + 1).unwrap_or(u32::MAX);
-    let place = |index: usize| Group {
-        epoch: position.epoch,
-        checkpoint: position.checkpoint,
-        index: u32::try_from(index).unwrap_or(u32::MAX),
-        count,
-    };
-    let changelog = |key, value, group: Group| NewRecord {
+    let mut places = Vec::with_capacity(group::LEN * (state.len() + 1));
+    for index in 0..count {
+        Group { epoch: position.epoch, checkpoint: position.checkpoint, index, count }
+            .encode_into(&mut places);
+    }
+    let mut places = Bytes::from(places);
+    let mut changelog = |key, value| NewRecord {
         topic: config.topics.changelog.clone(),
         partition: Some(config.partition),
         key: Some(key),
         value,
-        headers: vec![(headers::GROUP.to_string(), group.encode())],
+        headers: vec![(headers::GROUP.into(), places.split_to(group::LEN))],
     };
     let mut all = Vec::with_capacity(state.len() + outgoing.len() + 1);
-    for (index, (key, value)) in state.iter().enumerate() {
-        all.push(changelog(key.clone(), value.clone(), place(index)));
+    for (key, value) in state {
+        all.push(changelog(key.clone(), value.clone()));
     }
     all.extend(outgoing);
     if mutated(Mutation::NoPositionRecord) {
         return all;
     }
     let value = row::encode(&Row::Position(position.clone()));
-    all.push(changelog(last, Some(value), place(state.len())));
+    all.push(changelog(last, Some(value)));
     all
 }

@@ -26,6 +26,7 @@ mod mutation;
 mod overlay;
 mod perform;
 mod progress;
+mod reads;
 mod replay;
 mod restore;
 mod restore_budget;

@@ -2,19 +2,28 @@
 //! store. The store never sees a write whose transaction has not committed.
 
 use super::mutation::{Mutation, mutated};
+use super::reads::Reads;
 use crate::codec::{key, row};
 use crate::core::state::{Key, Row};
 use crate::core::tables::Tables;
 use crate::store::{Store, StoreError, Write};
-use std::collections::{HashMap, VecDeque};
+use bytes::Bytes;
+use foldhash::{HashMap, HashSet};
+use std::collections::VecDeque;
+use std::ops::Range;
 
 /// Rows in memory over a store.
 pub(super) struct Overlay {
     store: Box<dyn Store>,
     /// Written since the last checkpoint began. `None` deletes a row that exists below.
     active: HashMap<Key, Option<Row>>,
+    /// Those of them that are nowhere below: if they die before the next checkpoint, they leave nothing on the changelog.
+    /// Without it every delete would have to look into the store, for a row that is mostly not there.
+    born: HashSet<Key>,
     /// Written by the checkpoints that are under way, the oldest first.
     frozen: VecDeque<Frozen>,
+    /// What the store was asked for lately.
+    reads: Reads,
     failed: Option<String>,
 }
 
@@ -25,10 +34,19 @@ struct Frozen {
 
 /// How many rows of the store one read of a scan takes.
 const SCAN_PAGE: usize = 1_000;
+/// What a key and its row may have, for a first guess.
+const ROW_BYTES: usize = 128;
 
 impl Overlay {
     pub(super) fn new(store: Box<dyn Store>) -> Self {
-        Overlay { store, active: HashMap::new(), frozen: VecDeque::new(), failed: None }
+        Overlay {
+            store,
+            active: HashMap::default(),
+            born: HashSet::default(),
+            frozen: VecDeque::new(),
+            reads: Reads::default(),
+            failed: None,
+        }
     }
 
     /// Rows that the next checkpoint has to write.
@@ -44,16 +62,15 @@ impl Overlay {
     /// Closes what was written so far into a checkpoint and returns its writes.
     pub(super) fn freeze(&mut self) -> &[Write] {
         let rows = std::mem::take(&mut self.active);
-        let mut writes: Vec<Write> =
-            rows.iter().map(|(k, r)| (key::encode(k), r.as_ref().map(row::encode))).collect();
-        // The same state is the same checkpoint, whatever order a hash map has today; and RocksDB likes order.
-        writes.sort_unstable();
+        self.born.clear();
+        let writes = encode(&rows);
         self.frozen.push_back(Frozen { rows, writes });
         self.frozen.back().map_or(&[], |frozen| &frozen.writes)
     }
 
     /// The oldest checkpoint is committed: its writes go to the store, with the offset of the changelog behind it.
     pub(super) fn committed(&mut self, next_changelog_offset: i64) -> Result<(), StoreError> {
+        self.reads.clear();
         match self.frozen.pop_front() {
             Some(_) if mutated(Mutation::OffsetWithoutRows) => self.store.apply(&[], next_changelog_offset),
             Some(frozen) => self.store.apply(&frozen.writes, next_changelog_offset),
@@ -72,10 +89,17 @@ impl Overlay {
         if let Some(found) = self.frozen.iter().rev().find_map(|f| f.rows.get(key)) {
             return found.clone();
         }
+        if let Some(kept) = self.reads.take(key) {
+            return Some(kept);
+        }
         let read = self.store.get(&key::encode(key)).map_err(|e| e.to_string());
-        let decoded = read.and_then(|bytes| match bytes {
-            None => Ok(None),
-            Some(bytes) => row::decode(key, &bytes).map(Some).map_err(|e| e.to_string()),
+        let decoded = read.and_then(|bytes| {
+            let Some(bytes) = bytes else { return Ok(None) };
+            let row = row::decode(key, &bytes).map_err(|e| e.to_string())?;
+            if let Key::Turn(..) = key {
+                self.reads.keep(key.clone(), row.clone(), bytes.len());
+            }
+            Ok(Some(row))
         });
         decoded.unwrap_or_else(|error| {
             self.failed.get_or_insert(error);
@@ -113,6 +137,33 @@ impl Overlay {
     }
 }
 
+/// The writes of a checkpoint, in the order of their keys: the same state is the same checkpoint, whatever order a hash
+/// map has today; and RocksDB likes order. All lie in one piece of memory, as an allocation for each would be felt.
+fn encode(rows: &HashMap<Key, Option<Row>>) -> Vec<Write> {
+    let mut buffer = Vec::with_capacity(rows.len() * ROW_BYTES);
+    let mut places: Vec<Place> = rows
+        .iter()
+        .map(|(key, row)| {
+            let begin = buffer.len();
+            key::encode_into(&mut buffer, key);
+            let key = begin..buffer.len();
+            if let Some(row) = row {
+                row::encode_into(&mut buffer, row);
+            }
+            Place { value: row.is_some().then_some(key.end..buffer.len()), key }
+        })
+        .collect();
+    places.sort_unstable_by(|a, b| buffer[a.key.clone()].cmp(&buffer[b.key.clone()]));
+    let buffer = Bytes::from(buffer);
+    places.into_iter().map(|at| (buffer.slice(at.key), at.value.map(|value| buffer.slice(value)))).collect()
+}
+
+/// Where a key and its value are.
+struct Place {
+    key: Range<usize>,
+    value: Option<Range<usize>>,
+}
+
 impl Tables for Overlay {
     fn get(&mut self, key: &Key) -> Option<Row> {
         match self.active.get(key) {
@@ -125,12 +176,108 @@ impl Tables for Overlay {
         self.active.insert(key, Some(row));
     }
 
-    fn delete(&mut self, key: &Key) {
-        // A row that was born and dies between two checkpoints leaves nothing on the changelog.
-        if self.below(key).is_some() {
-            self.active.insert(key.clone(), None);
-        } else {
-            self.active.remove(key);
+    fn create(&mut self, key: Key, row: Row) {
+        debug_assert!(self.get(&key).is_none(), "{key:?} was used before");
+        // Over the tombstone of a row that is still below, it is an ordinary write.
+        if self.active.insert(key.clone(), Some(row)).is_none() {
+            self.born.insert(key);
         }
+    }
+
+    fn delete(&mut self, key: &Key) {
+        if self.born.remove(key) {
+            self.active.remove(key);
+        } else {
+            self.active.insert(key.clone(), None);
+        }
+    }
+
+    fn take(&mut self, key: &Key) -> Option<Row> {
+        if self.born.remove(key) {
+            return self.active.remove(key).flatten();
+        }
+        if let Some(row) = self.active.get_mut(key) {
+            return row.take();
+        }
+        let row = self.below(key)?;
+        self.active.insert(key.clone(), None);
+        Some(row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::history::{Turn, TurnInput};
+    use crate::core::ids::InstanceKey;
+    use crate::store::Stores;
+    use crate::store::memory::MemoryStores;
+
+    fn turn(number: u32) -> Key {
+        Key::Turn(InstanceKey::new("w", "a"), number)
+    }
+
+    fn row(at: u64) -> Row {
+        Row::Turn(Turn { at, input: TurnInput::Cancel, asked: Vec::new() })
+    }
+
+    fn empty() -> Overlay {
+        Overlay::new(MemoryStores::default().open(0).unwrap())
+    }
+
+    /// Commits what was written; the keys that it wrote and whether each has a row.
+    fn checkpoint(overlay: &mut Overlay) -> Vec<(Key, bool)> {
+        let writes = overlay.freeze().iter().map(|(k, v)| (key::decode(k).unwrap(), v.is_some())).collect();
+        overlay.committed(1).unwrap();
+        writes
+    }
+
+    #[test]
+    fn a_row_that_is_born_and_dies_between_two_checkpoints_leaves_nothing() {
+        let mut overlay = empty();
+        overlay.create(turn(0), row(1));
+        overlay.put(turn(0), row(2));
+        overlay.delete(&turn(0));
+        assert_eq!(overlay.get(&turn(0)), None);
+        assert_eq!(checkpoint(&mut overlay), []);
+    }
+
+    #[test]
+    fn a_row_that_a_checkpoint_has_is_deleted_by_the_next_one() {
+        let mut overlay = empty();
+        overlay.create(turn(0), row(1));
+        overlay.freeze();
+        overlay.delete(&turn(0));
+        overlay.committed(1).unwrap();
+        assert_eq!(overlay.get(&turn(0)), None);
+        assert_eq!(checkpoint(&mut overlay), [(turn(0), false)]);
+        assert_eq!(overlay.get(&turn(0)), None);
+    }
+
+    #[test]
+    fn a_row_is_taken_from_wherever_it_is_and_is_gone_then() {
+        let mut overlay = empty();
+        overlay.create(turn(0), row(0));
+        checkpoint(&mut overlay);
+        overlay.create(turn(1), row(1));
+        overlay.freeze();
+        overlay.create(turn(2), row(2));
+        for number in 0..3 {
+            assert_eq!(overlay.take(&turn(number)), Some(row(u64::from(number))));
+            assert_eq!(overlay.take(&turn(number)), None);
+        }
+        overlay.committed(1).unwrap();
+        assert_eq!(checkpoint(&mut overlay), [(turn(0), false), (turn(1), false)]);
+    }
+
+    #[test]
+    fn a_row_that_was_read_is_forgotten_when_a_checkpoint_changes_it() {
+        let mut overlay = empty();
+        overlay.create(turn(0), row(1));
+        checkpoint(&mut overlay);
+        assert_eq!(overlay.get(&turn(0)), Some(row(1)));
+        overlay.put(turn(0), row(2));
+        assert_eq!(checkpoint(&mut overlay), [(turn(0), true)]);
+        assert_eq!(overlay.get(&turn(0)), Some(row(2)));
     }
 }

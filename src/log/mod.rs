@@ -6,6 +6,7 @@
 #[cfg(feature = "engine")]
 pub mod kafka;
 
+use crate::codec::headers::Header;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,7 @@ pub struct Record {
     /// The value; `None` is a tombstone.
     pub value: Option<Bytes>,
     /// Headers in order. A name may repeat.
-    pub headers: Vec<(String, Bytes)>,
+    pub headers: Vec<Header>,
 }
 
 impl Record {
@@ -46,7 +47,7 @@ pub struct NewRecord {
     /// The value; `None` is a tombstone.
     pub value: Option<Bytes>,
     /// Headers in order.
-    pub headers: Vec<(String, Bytes)>,
+    pub headers: Vec<Header>,
 }
 
 /// Which records a reader sees.

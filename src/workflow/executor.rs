@@ -10,9 +10,10 @@ use crate::core::fact::Fact;
 use crate::core::history::{Mark, Op, Outcome, Turn, TurnInput};
 use crate::core::ids::{InstanceKey, Millis, OpId};
 use bytes::Bytes;
+use foldhash::HashMap;
 use futures::future::LocalBoxFuture;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -71,7 +72,7 @@ impl LaneExecutor {
             ready,
             payload_limit,
             cache_bytes,
-            live: HashMap::new(),
+            live: HashMap::default(),
             used: BTreeMap::new(),
             uses: 0,
             bytes: 0,

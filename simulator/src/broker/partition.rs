@@ -1,6 +1,7 @@
 //! One partition: records and markers by offset, what each reader may see of them, deletion and compaction.
 
 use bytes::Bytes;
+use sakia::codec::headers::Header;
 use sakia::log::{Isolation, NewRecord, OffsetRange, Record};
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,7 +11,7 @@ pub(crate) type TxnNumber = u64;
 /// What lies at an offset.
 #[derive(Debug, Clone)]
 pub(crate) enum Content {
-    Data { key: Option<Bytes>, value: Option<Bytes>, headers: Vec<(String, Bytes)> },
+    Data { key: Option<Bytes>, value: Option<Bytes>, headers: Vec<Header> },
     Marker,
 }
 

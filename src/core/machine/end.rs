@@ -6,8 +6,7 @@ use crate::core::error::{Failure, FailureKind};
 use crate::core::history::{Outcome, Turn};
 use crate::core::ids::InstanceKey;
 use crate::core::input::{Command, CommandAsk, Waiter};
-use crate::core::state::{Instance, Key, Status};
-use crate::core::tables::history;
+use crate::core::state::{Instance, Key, Row, Status};
 
 pub(super) fn finish(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance, outcome: Outcome) {
     let outcome = within_limit(work, outcome);
@@ -59,9 +58,10 @@ fn within_limit(work: &Work<'_>, outcome: Outcome) -> Outcome {
 }
 
 fn take_history(work: &mut Work<'_>, key: &InstanceKey, instance: &Instance) -> Vec<Turn> {
-    let turns = history(work.tables, key, instance.turns);
-    for number in 0..instance.turns {
-        work.tables.delete(&Key::Turn(key.clone(), number));
-    }
-    turns
+    (0..instance.turns)
+        .filter_map(|number| match work.tables.take(&Key::Turn(key.clone(), number)) {
+            Some(Row::Turn(turn)) => Some(turn),
+            _ => None,
+        })
+        .collect()
 }

@@ -41,7 +41,7 @@ pub(super) fn apply(work: &mut Work<'_>, key: InstanceKey, name: Arc<str>, paylo
     let number = instance.next_mail;
     instance.next_mail += 1;
     instance.mail.push((number, name));
-    work.tables.put(Key::Signal(key.clone(), number), Row::Signal(payload));
+    work.tables.create(Key::Signal(key.clone(), number), Row::Signal(payload));
     if instance.status == Status::Running {
         turn::deliver_mail(work, &key, &mut instance);
     }

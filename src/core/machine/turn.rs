@@ -113,7 +113,7 @@ fn take(
     }
     close(work, key, instance, &input);
     let asked = answer.ops.iter().map(Op::mark).collect();
-    work.tables.put(Key::Turn(key.clone(), turns), Row::Turn(Turn { at: now, input, asked }));
+    work.tables.create(Key::Turn(key.clone(), turns), Row::Turn(Turn { at: now, input, asked }));
     instance.turns += 1;
     instance.updated = now;
     for op in answer.ops {
@@ -179,7 +179,7 @@ fn open(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance, op: Op)
         Ask::Send { topic, key, value } => return work.actions.push(Action::Send { topic, key, value }),
         Ask::Run { .. } => {
             let step = Step { run, failed_attempts: 0, retry_at: 0, last_failure: None };
-            work.tables.put(Key::Step(key.clone(), op.id), Row::Step(step));
+            work.tables.create(Key::Step(key.clone(), op.id), Row::Step(step));
             work.actions.push(Action::RunStep {
                 key: key.clone(),
                 run,
@@ -191,7 +191,7 @@ fn open(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance, op: Op)
         }
         Ask::Sleep { until: due, .. } => {
             until = due;
-            work.tables.put(Key::Timer(due, key.clone(), op.id), Row::Timer(Timer { run }));
+            work.tables.create(Key::Timer(due, key.clone(), op.id), Row::Timer(Timer { run }));
             work.actions.push(Action::ArmTimer { due, key: key.clone(), run, op: op.id });
         }
         Ask::Receive { .. } => {}

@@ -1,29 +1,25 @@
 //! Between our records and rdkafka's.
 
+use crate::codec::headers::name;
 use crate::log::{NewRecord, Record};
 use bytes::Bytes;
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 use rdkafka::util::IntoOpaque;
 
-/// Copies a message out of librdkafka's memory: one allocation for key and value together, as restores are bound by
-/// the allocator.
+/// Copies a message out of librdkafka's memory: one allocation for key, value and headers together, as restores and
+/// the feed of commands are bound by the allocator.
 pub(crate) fn from_message(m: &BorrowedMessage<'_>) -> Record {
-    let (key, value) = match (m.key(), m.payload()) {
-        (Some(k), Some(v)) => {
-            let mut both = Vec::with_capacity(k.len() + v.len());
-            both.extend_from_slice(k);
-            both.extend_from_slice(v);
-            let mut key = Bytes::from(both);
-            let value = key.split_off(k.len());
-            (Some(key), Some(value))
-        }
-        (k, v) => (k.map(Bytes::copy_from_slice), v.map(Bytes::copy_from_slice)),
-    };
-    let headers = m.headers().map_or_else(Vec::new, |h| {
-        h.iter()
-            .map(|h| (h.key.to_owned(), h.value.map_or_else(Bytes::new, Bytes::copy_from_slice)))
-            .collect()
+    let (key, value, headers) = (m.key(), m.payload(), m.headers());
+    let of_headers = || headers.iter().flat_map(|h| h.iter()).filter_map(|h| h.value);
+    let parts = || key.into_iter().chain(value).chain(of_headers());
+    let mut all = Vec::with_capacity(parts().map(<[u8]>::len).sum());
+    parts().for_each(|part| all.extend_from_slice(part));
+    let mut rest = Bytes::from(all);
+    let mut next = |part: &[u8]| rest.split_to(part.len());
+    let (key, value) = (key.map(&mut next), value.map(&mut next));
+    let headers = headers.map_or_else(Vec::new, |h| {
+        h.iter().map(|h| (name(h.key), h.value.map_or_else(Bytes::new, &mut next))).collect()
     });
     Record {
         partition: m.partition(),
