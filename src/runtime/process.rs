@@ -123,6 +123,9 @@ impl Process {
         let kafka = config.kafka_config(&parts.app);
         let log = Arc::new(KafkaLog::new(kafka.clone())?);
         let layout = topics::check(log.admin(), &parts.app)?;
+        for advice in &layout.advice {
+            tracing::warn!(app = %parts.app, "{advice}");
+        }
         for binding in &parts.bindings {
             if log.admin().partitions(binding.topic)?.is_none() {
                 return Err(format!(
