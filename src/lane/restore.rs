@@ -112,7 +112,7 @@ fn read(
 ) -> Result<(), LaneEnd> {
     let topic = &config.topics.changelog;
     let start = from.max(range.start);
-    let mut run = Run::new(config, store, host, from)?;
+    let mut run = Run::new(config, store, host, (from, range.end))?;
     let mut reader = log.read(topic, config.partition, start, isolation())?;
     let mut progress = Progress::new(config, start, range.end);
     let mut count = start;
@@ -154,6 +154,8 @@ struct Run<'a> {
     config: &'a LaneConfig,
     store: &'a mut dyn Store,
     host: &'a dyn Host,
+    /// The changelog's end.
+    end: i64,
     /// The last record seen, its offset and its time.
     last: Option<(Group, i64, Millis)>,
     /// The store's last checkpoint and its time.
@@ -170,12 +172,12 @@ impl<'a> Run<'a> {
         config: &'a LaneConfig,
         store: &'a mut dyn Store,
         host: &'a dyn Host,
-        from: i64,
+        (from, end): (i64, i64),
     ) -> Result<Self, LaneEnd> {
         let stored = if from > 0 { position(store)?.map(|p| (p.checkpoint, p.now)) } else { None };
         let since = stored.map_or(host.now(), |(_, written)| written);
-        let share = config.restore_budget.enter();
-        Ok(Run { config, store, host, last: None, stored, since, batch: Vec::new(), bytes: 0, share })
+        let share = config.restore_budget.enter(config.partition);
+        Ok(Run { config, store, host, end, last: None, stored, since, batch: Vec::new(), bytes: 0, share })
     }
 
     /// Whether nothing since then can have been compacted away: such records form complete checkpoints. By the time of
@@ -206,6 +208,7 @@ impl<'a> Run<'a> {
         }
         self.bytes += key.len() + record.value.as_ref().map_or(0, bytes::Bytes::len) + RECORD_OVERHEAD_BYTES;
         self.batch.push((key, record.value));
+        self.share.read(self.bytes, self.end - record.offset - 1);
         self.last = Some((group, record.offset, time));
         // Only whole checkpoints where they can be told: then a store that was interrupted resumes between two.
         if self.bytes >= self.share.bytes() && (group.is_last() || !self.is_strict(time)) {
@@ -256,6 +259,7 @@ impl<'a> Run<'a> {
         self.store.load(std::mem::take(&mut self.batch), next_offset)?;
         crash_point!("restore:after-batch");
         self.bytes = 0;
+        self.share.holds(0);
         Ok(())
     }
 

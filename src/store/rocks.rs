@@ -4,16 +4,21 @@
 //! from the changelog. Everything lives in ONE column family, so that each batch and each flush is atomic: with three
 //! families and no `atomic_flush`, 12 of 12 stores were torn by kill -9.
 
+mod memory;
+
 use super::identity::{Folder, Identity, io};
 use super::{Store, StoreError, Stores, Write};
+use crate::telemetry::StoreMemory;
 use bytes::Bytes;
+use memory::Memory;
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, DB, DBCompressionType, Direction, FlushOptions,
+    BlockBasedIndexType, BlockBasedOptions, DB, DBCompressionType, Direction, FlushOptions,
     IngestExternalFileOptions, IteratorMode, LogLevel, Options, PrefixRange, ReadOptions, SstFileWriter,
-    WriteBatch, WriteBufferManager, WriteOptions,
+    WriteBatch, WriteOptions, properties,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Holds the next changelog offset. No table's keys begin with 0xFF.
@@ -45,6 +50,7 @@ impl Default for Budget {
 pub struct RocksStores {
     folder: Arc<Folder>,
     options: Options,
+    memory: Memory,
 }
 
 /// Every key and value of a partition's store that no process has open, in key order, with the reserved one: to compare
@@ -70,7 +76,13 @@ impl RocksStores {
         budget: Budget,
     ) -> Result<RocksStores, StoreError> {
         let folder = Arc::new(Folder::claim(dir.as_ref(), identity)?);
-        Ok(RocksStores { folder, options: options(budget) })
+        let memory = Memory::new(budget);
+        Ok(RocksStores { folder, options: options(budget, &memory), memory })
+    }
+
+    /// What all stores of the process hold in memory.
+    pub fn memory(&self) -> StoreMemory {
+        self.memory.now()
     }
 
     /// Deletes the store of a partition that cannot be opened. It is only a cache: it is restored from the changelog.
@@ -87,14 +99,17 @@ impl RocksStores {
     pub fn open_rocks(&self, partition: i32) -> Result<RocksStore, StoreError> {
         let path = self.path_of(partition);
         let db = open_db(&self.options, &path)?;
-        Ok(RocksStore {
+        let store = RocksStore {
             db: Some(db),
             path,
             options: self.options.clone(),
             poisoned: None,
             last_flush: Instant::now(),
+            readers: self.memory.readers(),
             _folder: Arc::clone(&self.folder),
-        })
+        };
+        store.tell_memory();
+        Ok(store)
     }
 }
 
@@ -104,10 +119,10 @@ impl Stores for RocksStores {
     }
 }
 
-fn options(budget: Budget) -> Options {
-    let cache = Cache::new_lru_cache(budget.cache_bytes);
+/// Made once: every store of the process has a copy that shares cache and write buffers with all others.
+fn options(budget: Budget, memory: &Memory) -> Options {
     let mut table = BlockBasedOptions::default();
-    table.set_block_cache(&cache);
+    table.set_block_cache(&memory.cache);
     table.set_block_size(16 << 10);
     table.set_bloom_filter(10.0, false);
     table.set_cache_index_and_filter_blocks(true);
@@ -119,11 +134,7 @@ fn options(budget: Budget) -> Options {
     let mut o = Options::default();
     o.create_if_missing(true);
     o.set_block_based_table_factory(&table);
-    // No stall by the manager: it would stop all lanes for one; RocksDB flushes instead.
-    o.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager(
-        budget.write_buffers_bytes,
-        false,
-    ));
+    o.set_write_buffer_manager(&memory.write_buffers);
     o.set_write_buffer_size(budget.write_buffer_bytes);
     o.set_max_write_buffer_number(4);
     // Absent keys are the common case: every start asks for its id first.
@@ -166,6 +177,7 @@ pub struct RocksStore {
     options: Options,
     poisoned: Option<String>,
     last_flush: Instant,
+    readers: Arc<AtomicUsize>,
     /// The folder stays locked as long as a store of it lives.
     _folder: Arc<Folder>,
 }
@@ -232,11 +244,22 @@ impl RocksStore {
         self.db()?.ingest_external_file_opts(&how, vec![&path]).map_err(|e| self.io(e))
     }
 
+    /// For whoever asks: a store is open on its lane's thread only.
+    fn tell_memory(&self) {
+        let readers =
+            self.db.as_ref().map(|db| db.property_int_value(properties::ESTIMATE_TABLE_READERS_MEM));
+        // An estimate that cannot be had is no reason to stop.
+        if let Some(Ok(Some(bytes))) = readers {
+            self.readers.store(usize::try_from(bytes).unwrap_or(usize::MAX), Ordering::Relaxed);
+        }
+    }
+
     /// Begins a flush from time to time; RocksDB does it in the background.
     fn flush_sometimes(&mut self) {
         if self.last_flush.elapsed() < FLUSH_INTERVAL {
             return;
         }
+        self.tell_memory();
         self.last_flush = Instant::now();
         let mut how = FlushOptions::default();
         how.set_wait(false);
@@ -304,6 +327,7 @@ impl Store for RocksStore {
         // Stable, so that the last of several writes to one key is the last of its run.
         writes.sort_by(|(a, _), (b, _)| a.cmp(b));
         let done = self.ingest(&writes, next_changelog_offset);
+        self.tell_memory();
         self.poison_after(done)
     }
 

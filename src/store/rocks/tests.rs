@@ -130,6 +130,49 @@ fn a_lost_memtable_leaves_the_store_behind_never_torn() {
 }
 
 #[test]
+fn all_lanes_share_one_cache_and_one_limit_on_unwritten_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let budget = Budget { cache_bytes: 4 << 20, write_buffers_bytes: 8 << 20, write_buffer_bytes: 6 << 20 };
+    let stores = RocksStores::with_budget(dir.path(), &identity(), budget).unwrap();
+    let mut open: Vec<RocksStore> = (0..4).map(|lane| stores.open_rocks(lane).unwrap()).collect();
+    let limits = stores.memory();
+    assert_eq!((limits.cache_limit, limits.write_buffers_limit), (4 << 20, 8 << 20));
+    // Lz4 must not make it small, so no two bytes are alike.
+    let noise: Vec<u8> = (0..4000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let entry = |n: u32| {
+        let value: Vec<u8> = noise.iter().map(|byte| byte ^ (n.wrapping_mul(97) >> 3) as u8).collect();
+        (Bytes::copy_from_slice(&n.to_be_bytes()), Some(Bytes::from(value)))
+    };
+    for n in 0..2_000 {
+        for store in &mut open {
+            store.apply(&[entry(n)], i64::from(n) + 1).unwrap();
+        }
+        // Four lanes of 6 MiB each would hold 24. What is flushed just now still counts.
+        assert!(stores.memory().write_buffers < 16 << 20, "{:?}", stores.memory());
+    }
+    for store in &mut open {
+        store.flush().unwrap();
+        for n in 0..2_000 {
+            assert!(store.get(&u32::to_be_bytes(n)).unwrap().is_some());
+        }
+    }
+    let held = stores.memory();
+    assert!(held.cache > 1 << 20 && held.cache <= 6 << 20, "{held:?}");
+}
+
+#[test]
+fn memory_of_open_files_counts_as_long_as_the_store_is_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let stores = RocksStores::open(dir.path(), &identity()).unwrap();
+    let mut store = stores.open_rocks(0).unwrap();
+    let rows = (0..FILE_WRITES_MIN + 1).map(|n| w(&format!("{n:08}"), Some("v"))).collect();
+    store.load(rows, 1).unwrap();
+    assert!(stores.memory().table_readers > 0, "{:?}", stores.memory());
+    drop(store);
+    assert_eq!(stores.memory().table_readers, 0);
+}
+
+#[test]
 fn damage_is_reported_with_its_path_and_a_wipe_heals_it() {
     let dir = tempfile::tempdir().unwrap();
     let stores = RocksStores::open(dir.path(), &identity()).unwrap();
