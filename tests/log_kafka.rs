@@ -10,7 +10,9 @@ use sakia::log::kafka::{
     Admin, CommandFeed, FeedSink, IdempotentProducer, IngressWriter, KafkaConfig, KafkaLog, Membership,
     MembershipEvent, Offer, TopicPartition, partition_for,
 };
-use sakia::log::{Appended, Isolation, JournalAcks, LaneNames, Log, LogError, LogReader, NewRecord, Record};
+use sakia::log::{
+    Appended, Checkpoints, Isolation, JournalAcks, LaneNames, Log, LogError, LogReader, NewRecord, Record,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -235,8 +237,8 @@ fn a_new_owner_fences_the_old_one() {
             let e = old.journal.append(100, Bytes::from_static(b"zombie")).unwrap_err();
             assert!(matches!(e, LogError::Lost(_)), "{e}");
             println!("old owner: {e}");
-            let e =
-                old.checkpoints.commit(&[record(&names.changelog, Some(1), "k", "zombie")], &mut open_gate);
+            let e = old.checkpoints[0]
+                .commit(&[record(&names.changelog, Some(1), "k", "zombie")], &mut open_gate);
             assert!(matches!(e, Err(LogError::Lost(_))), "{e:?}");
             println!("old owner: {}", e.unwrap_err());
             assert!(rx.try_recv().is_err(), "only the first loss is reported");
@@ -254,23 +256,63 @@ fn a_new_owner_fences_the_old_one() {
     assert!(read_all(&log, &names.changelog, 1, Isolation::Committed).is_empty());
 }
 
+/// Both ids, used in turn.
+struct InTurn([Box<dyn Checkpoints>; 2]);
+
+impl InTurn {
+    fn commit(
+        &mut self,
+        records: &[NewRecord],
+        gate: &mut dyn FnMut() -> Result<(), LogError>,
+    ) -> Result<i64, LogError> {
+        self.0.swap(0, 1);
+        let committed = self.0[1].commit(records, gate)?;
+        assert!(!committed.may_come_again, "no connection broke");
+        Ok(committed.last_offset)
+    }
+}
+
+/// KAFKA-17754: librdkafka repeats a commit whose connection breaks, and does not say so.
+#[test]
+fn a_commit_that_was_sent_twice_is_told_from_others() {
+    let broker = sakia_broker::Broker::start(sakia_broker::BrokerConfig::default()).unwrap();
+    let c = KafkaConfig::new(broker.bootstrap());
+    let log = KafkaLog::new(c.clone()).unwrap();
+    let names = lane(&c);
+    let (a, _rx) = acks();
+    let [mut id, mut other] = log.open_lane(&names, a, WAIT).unwrap().checkpoints;
+    let commit = |id: &mut Box<dyn Checkpoints>| {
+        id.commit(&[record(&names.changelog, Some(1), "k", "v")], &mut open_gate).unwrap().may_come_again
+    };
+    assert!(!commit(&mut id));
+    for _ in 0..5 {
+        let seen = broker.faults().requests_seen(sakia_broker::Api::EndTxn);
+        broker.faults().drop_next_answers(sakia_broker::Api::EndTxn, 1);
+        assert!(commit(&mut id));
+        assert_eq!(broker.faults().requests_seen(sakia_broker::Api::EndTxn), seen + 2);
+        assert!(!commit(&mut id), "the connection is good again");
+        assert!(!commit(&mut other));
+    }
+    assert_eq!(read_visible(&log, &names.changelog, 16).len(), 16);
+}
+
 #[test]
 fn checkpoints_are_atomic_and_gated() {
     let c = broker::config();
     let log = KafkaLog::new(c.clone()).unwrap();
     let names = lane(&c);
     let (a, _rx) = acks();
-    let mut w = log.open_lane(&names, a, WAIT).unwrap();
+    let mut in_turn = InTurn(log.open_lane(&names, a, WAIT).unwrap().checkpoints);
     let t = &names.changelog;
     let batch = |n: i32| vec![record(t, Some(0), "other", "o"), record(t, Some(1), "k", &format!("{n}"))];
-    assert_eq!(w.checkpoints.commit(&batch(1), &mut open_gate).unwrap(), 0);
+    assert_eq!(in_turn.commit(&batch(1), &mut open_gate).unwrap(), 0);
     // The marker of the first may come before or after it: another id writes the second.
-    assert!(w.checkpoints.commit(&batch(2), &mut open_gate).unwrap() >= 1);
-    let e = w.checkpoints.commit(&batch(3), &mut || Err(LogError::Lost("gate".into()))).unwrap_err();
+    assert!(in_turn.commit(&batch(2), &mut open_gate).unwrap() >= 1);
+    let e = in_turn.commit(&batch(3), &mut || Err(LogError::Lost("gate".into()))).unwrap_err();
     assert!(e.to_string().contains("gate"), "{e}");
     let mut huge = batch(4);
     huge[1].value = Some(Bytes::from(vec![7; 3 << 20]));
-    let e = w.checkpoints.commit(&huge, &mut open_gate).unwrap_err();
+    let e = in_turn.commit(&huge, &mut open_gate).unwrap_err();
     assert!(
         matches!(&e, LogError::RefusedRecord { index: 1, topic_wide: false, text } if text.contains("partition 1")),
         "{e}"
@@ -280,7 +322,7 @@ fn checkpoints_are_atomic_and_gated() {
     large[1].value = Some(Bytes::from(
         (0..1_500_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<_>>(),
     ));
-    let e = w.checkpoints.commit(&large, &mut open_gate).unwrap_err();
+    let e = in_turn.commit(&large, &mut open_gate).unwrap_err();
     assert!(matches!(&e, LogError::RefusedRecord { index: 1, topic_wide: false, .. }), "{e}");
     for (wrong, of_topic) in [
         (record("no-such-topic", Some(0), "k", "v"), true),
@@ -288,15 +330,15 @@ fn checkpoints_are_atomic_and_gated() {
         (record(t, Some(77), "k", "v"), false),
     ] {
         let began = Instant::now();
-        let e = w.checkpoints.commit(&[record(t, Some(0), "k", "never"), wrong], &mut open_gate).unwrap_err();
+        let e = in_turn.commit(&[record(t, Some(0), "k", "never"), wrong], &mut open_gate).unwrap_err();
         assert!(
             matches!(&e, LogError::RefusedRecord { index: 1, topic_wide, .. } if *topic_wide == of_topic),
             "{e}"
         );
         println!("refused after {:?}: {e}", began.elapsed());
     }
-    let last = w.checkpoints.commit(&batch(5), &mut open_gate).unwrap();
-    w.checkpoints.commit(&batch(6), &mut open_gate).unwrap();
+    let last = in_turn.commit(&batch(5), &mut open_gate).unwrap();
+    in_turn.commit(&batch(6), &mut open_gate).unwrap();
     let found = read_visible(&log, t, 4);
     assert_eq!(values(&found), ["1", "2", "5", "6"]);
     assert_eq!(found[2].offset, last);
@@ -304,7 +346,7 @@ fn checkpoints_are_atomic_and_gated() {
     assert!(found[0].timestamp_ms > 0);
     let mut tomb = batch(7);
     tomb[1].value = None;
-    w.checkpoints.commit(&tomb, &mut open_gate).unwrap();
+    in_turn.commit(&tomb, &mut open_gate).unwrap();
     assert_eq!(read_visible(&log, t, 5).last().unwrap().value, None);
 }
 

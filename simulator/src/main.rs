@@ -61,12 +61,11 @@ fn many(args: &Args, mutation: Option<Mutation>) -> bool {
     let began = Instant::now();
     let sum = sweep(args.from..args.from + args.seeds, threads(), mutation, args.most);
     println!(
-        "{} seeds in {:.0} s: {} checkpoints, {} appends, {} torn by a late EndTxn, {} broke a promise",
+        "{} seeds in {:.0} s: {} checkpoints, {} appends, {} broke a promise",
         sum.seeds,
         began.elapsed().as_secs_f64(),
         sum.checkpoints,
         sum.appends,
-        sum.torn,
         sum.broken.len()
     );
     let with = mutation.map_or_else(String::new, |m| format!(" --mutation {m:?}"));

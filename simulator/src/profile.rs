@@ -53,7 +53,7 @@ impl Profile {
         // Most days have few kinds of faults: a day that has all of them never gets anywhere.
         let mut some = |one_in: u32, most: u32| if rng.u32(0..one_in) == 0 { rng.u32(1..=most) } else { 0 };
         let (request_lost, answer_lost, append_lost) = (some(3, 40), some(3, 40), some(3, 40));
-        let (end_late, disk_full, feed_again) = (some(6, 400), some(6, 60), some(4, 300));
+        let (end_late, disk_full, feed_again) = (some(4, 400), some(6, 60), some(4, 300));
         let slow_fence = some(3, 600);
         let (crash, stop, calm_moves) = (some(2, 12), some(2, 12), some(2, 15));
         // Now and then a storm, in which take-overs overtake each other.

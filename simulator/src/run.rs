@@ -35,8 +35,6 @@ pub struct Report {
     pub checkpoints: u64,
     /// Journal records that became durable.
     pub appends: u64,
-    /// Whether a late EndTxn tore a transaction: then only safety counts.
-    pub torn: bool,
 }
 
 thread_local! {
@@ -234,7 +232,6 @@ impl Run {
             process.alive = false;
         }
         self.tasks.clear();
-        let torn = self.is_torn();
         let mut world = self.sim.world();
         let appends = world.seen.lanes.values().map(|l| l.journal.len() as u64).sum();
         let checkpoints =
@@ -246,7 +243,6 @@ impl Run {
             events: std::mem::take(&mut world.events),
             checkpoints,
             appends,
-            torn,
         }
     }
 }

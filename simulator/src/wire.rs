@@ -1,8 +1,9 @@
 //! What is under way between journals and the broker: appends, their answers, and EndTxn requests that come late.
 
-use crate::broker::{Place, Refusal};
+use crate::broker::{Place, Refusal, TxnNumber};
 use crate::world::{Sim, World};
 use bytes::Bytes;
+use sakia::lane::{Mutation, mutated};
 use sakia::log::{Appended, JournalAcks, NewRecord};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -28,7 +29,8 @@ pub(crate) struct Writer {
 pub(crate) struct LateEnd {
     pub(crate) id: Arc<str>,
     pub(crate) epoch: u32,
-    pub(crate) commit: bool,
+    /// The transaction that it was meant for.
+    pub(crate) of: Option<TxnNumber>,
 }
 
 #[derive(Default)]
@@ -160,14 +162,12 @@ impl World {
 
     /// A late EndTxn arrives.
     pub(crate) fn deliver_late_end(&mut self, which: usize) {
-        let LateEnd { id, epoch, commit } = self.wire.late.swap_remove(which);
-        let hits = self.broker.has_written(&id, epoch);
-        let said = self.broker.end(&id, epoch, commit);
-        self.note(format_args!(
-            "late EndTxn(commit: {commit}) of {id}, epoch {epoch}: {said:?}, hits: {hits}"
-        ));
-        if hits && said.is_ok() {
-            self.seen.torn(&id);
+        let LateEnd { id, epoch, of } = self.wire.late.swap_remove(which);
+        let hits = self.broker.has_written(&id, epoch) && self.broker.open_number(&id, epoch) != of;
+        let said = self.broker.end(&id, epoch, true);
+        self.note(format_args!("late EndTxn(commit) of {id}, epoch {epoch}: {said:?}, hits: {hits}"));
+        if hits && said.is_ok() && self.seen.torn(&id) && !mutated(Mutation::TornIsWhole) {
+            self.violated(format!("a late EndTxn committed the half of a checkpoint of {id}"));
         }
     }
 }

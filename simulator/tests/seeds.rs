@@ -18,7 +18,7 @@ fn five_thousand_seeds_keep_every_promise_and_see_every_kind_of_bad_luck() {
     assert_eq!(sum.seeds, SEEDS);
     let never: Vec<_> = sum.faults.iter().filter(|(_, count)| **count == 0).collect();
     assert!(never.is_empty(), "these never happened, so nothing is known about them: {never:?}");
-    assert!(sum.torn > 0 && sum.checkpoints > SEEDS && sum.appends > SEEDS, "hardly anything happened");
+    assert!(sum.checkpoints > SEEDS && sum.appends > SEEDS, "hardly anything happened");
 }
 
 #[test]

@@ -1,15 +1,14 @@
 //! How far the journal is durable. Written on a thread of the log's, read by the lane and by its checkpoints.
 
+use super::watched::Watched;
 use super::{Event, Host};
 use crate::log::{Appended, JournalAcks, LogError};
 use crossbeam_channel::Sender;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Shared between the journal, the lane and its checkpoint thread.
+/// Shared between the journal, the lane and its checkpoint threads.
 pub(super) struct Acks {
-    state: Mutex<State>,
-    changed: Condvar,
+    state: Watched<State>,
     events: Sender<Event>,
 }
 
@@ -25,32 +24,23 @@ pub(super) struct State {
 
 impl Acks {
     pub(super) fn new(events: Sender<Event>) -> Self {
-        Acks { state: Mutex::default(), changed: Condvar::new(), events }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        Acks { state: Watched::default(), events }
     }
 
     /// Sets what take-over found.
     pub(super) fn begin(&self, seq: u64, offset: i64) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.seq = seq;
         state.offset = offset;
     }
 
     pub(super) fn now(&self) -> State {
-        self.lock().clone()
+        self.state.lock().clone()
     }
 
     /// Waits until the record `seq` is durable.
     pub(super) fn wait_for(&self, host: &dyn Host, seq: u64, limit: Duration) -> Result<(), LogError> {
-        let settled = |state: &State| state.lost.is_some() || state.seq >= seq;
-        host.wait(limit, &mut |block| {
-            let waiting = self.changed.wait_timeout_while(self.lock(), block, |state| !settled(state));
-            settled(&waiting.unwrap_or_else(PoisonError::into_inner).0)
-        });
-        let state = self.lock();
+        let state = self.state.wait(host, limit, |state| state.lost.is_some() || state.seq >= seq);
         match &state.lost {
             Some(why) => Err(LogError::Lost(why.clone())),
             None if state.seq >= seq => Ok(()),
@@ -63,8 +53,7 @@ impl Acks {
 
 impl JournalAcks for Acks {
     fn appended(&self, what: Appended) {
-        let mut state = self.lock();
-        match what {
+        self.state.change(|state| match what {
             Appended::Durable { seq, offset } if state.lost.is_none() => {
                 debug_assert!(seq == state.seq + 1, "acknowledgements come in order");
                 state.seq = seq;
@@ -74,9 +63,7 @@ impl JournalAcks for Acks {
             Appended::Lost(why) => {
                 state.lost.get_or_insert(why);
             }
-        }
-        drop(state);
-        self.changed.notify_all();
+        });
         // The lane may have ended.
         let _ = self.events.send(Event::Appended);
     }

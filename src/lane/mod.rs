@@ -34,6 +34,7 @@ mod restore_tests;
 mod run;
 mod takeover;
 mod turnstile;
+mod watched;
 
 pub use host::{Host, Join};
 #[cfg(feature = "mutations")]
@@ -126,7 +127,9 @@ pub type Feed = Result<Vec<Record>, LogError>;
 enum Event {
     /// An append was answered; look at the acknowledgements.
     Appended,
-    /// A checkpoint ended: offset of its last record, or why it did not.
+    /// Everything that the checkpoint of this number writes is acknowledged. The next may begin.
+    Produced(u64),
+    /// The oldest checkpoint ended: offset of its last record, or why it did not.
     Checkpointed(Result<i64, LogError>),
     /// A step body may go on.
     Wake,

@@ -46,7 +46,13 @@ mutations! {
     CountRecords,
     /// A checkpoint does not wait for the journal records that it rests on.
     CommitBeforeAck,
-    /// A restore does not look whether checkpoints are whole.
+    /// A checkpoint is committed although the one before it is not yet.
+    CommitOutOfTurn,
+    /// A checkpoint is written although the one before it is not whole yet.
+    ProduceOutOfTurn,
+    /// A transactional id is used again although the request of its last commit may come once more.
+    SpentIdUsed,
+    /// A restore does not look whether checkpoints are whole. (And ids are used as in `SpentIdUsed`, or all would be.)
     TornIsWhole,
     /// A store is brought up to date however old it is.
     StaleStoreKept,

@@ -6,15 +6,15 @@ use crate::codec::{key, row};
 use crate::core::state::{Key, Row};
 use crate::core::tables::Tables;
 use crate::store::{Store, StoreError, Write};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 /// Rows in memory over a store.
 pub(super) struct Overlay {
     store: Box<dyn Store>,
     /// Written since the last checkpoint began. `None` deletes a row that exists below.
     active: HashMap<Key, Option<Row>>,
-    /// Written by the checkpoint that is under way.
-    frozen: Option<Frozen>,
+    /// Written by the checkpoints that are under way, the oldest first.
+    frozen: VecDeque<Frozen>,
     failed: Option<String>,
 }
 
@@ -28,7 +28,7 @@ const SCAN_PAGE: usize = 1_000;
 
 impl Overlay {
     pub(super) fn new(store: Box<dyn Store>) -> Self {
-        Overlay { store, active: HashMap::new(), frozen: None, failed: None }
+        Overlay { store, active: HashMap::new(), frozen: VecDeque::new(), failed: None }
     }
 
     /// Rows that the next checkpoint has to write.
@@ -43,18 +43,18 @@ impl Overlay {
 
     /// Closes what was written so far into a checkpoint and returns its writes.
     pub(super) fn freeze(&mut self) -> &[Write] {
-        debug_assert!(self.frozen.is_none(), "one checkpoint at a time");
         let rows = std::mem::take(&mut self.active);
         let mut writes: Vec<Write> =
             rows.iter().map(|(k, r)| (key::encode(k), r.as_ref().map(row::encode))).collect();
         // The same state is the same checkpoint, whatever order a hash map has today; and RocksDB likes order.
         writes.sort_unstable();
-        &self.frozen.insert(Frozen { rows, writes }).writes
+        self.frozen.push_back(Frozen { rows, writes });
+        self.frozen.back().map_or(&[], |frozen| &frozen.writes)
     }
 
-    /// The checkpoint is committed: its writes go to the store, with the offset of the changelog behind it.
+    /// The oldest checkpoint is committed: its writes go to the store, with the offset of the changelog behind it.
     pub(super) fn committed(&mut self, next_changelog_offset: i64) -> Result<(), StoreError> {
-        match self.frozen.take() {
+        match self.frozen.pop_front() {
             Some(_) if mutated(Mutation::OffsetWithoutRows) => self.store.apply(&[], next_changelog_offset),
             Some(frozen) => self.store.apply(&frozen.writes, next_changelog_offset),
             None => Ok(()),
@@ -63,13 +63,13 @@ impl Overlay {
 
     /// The mistake [`Mutation::StoreBeforeCommit`].
     pub(super) fn write_early(&mut self) {
-        if let (Some(frozen), Ok(next)) = (&self.frozen, self.store.next_changelog_offset()) {
+        if let (Some(frozen), Ok(next)) = (self.frozen.back(), self.store.next_changelog_offset()) {
             drop(self.store.apply(&frozen.writes, next));
         }
     }
 
     fn below(&mut self, key: &Key) -> Option<Row> {
-        if let Some(found) = self.frozen.as_ref().and_then(|f| f.rows.get(key)) {
+        if let Some(found) = self.frozen.iter().rev().find_map(|f| f.rows.get(key)) {
             return found.clone();
         }
         let read = self.store.get(&key::encode(key)).map_err(|e| e.to_string());
@@ -83,8 +83,9 @@ impl Overlay {
         })
     }
 
-    /// All rows whose key has the tag.
+    /// All rows whose key has the tag. Only before the first checkpoint.
     pub(super) fn scan(&self, tag: u8, mut each: impl FnMut(Key, Row)) -> Result<(), String> {
+        debug_assert!(self.frozen.is_empty(), "what is being committed is not scanned");
         let mut from = vec![tag];
         loop {
             let page = self.store.scan(&[tag], &from, SCAN_PAGE).map_err(|e| e.to_string())?;
@@ -94,7 +95,7 @@ impl Overlay {
                 from.extend_from_slice(&bytes);
                 from.push(0);
                 let key = key::decode(&bytes).map_err(|e| e.to_string())?;
-                if !self.shadows(&key) {
+                if !self.active.contains_key(&key) {
                     let row = row::decode(&key, &value).map_err(|e| e.to_string())?;
                     each(key, row);
                 }
@@ -103,17 +104,12 @@ impl Overlay {
                 break;
             }
         }
-        let frozen = self.frozen.iter().flat_map(|f| &f.rows).filter(|(k, _)| !self.active.contains_key(*k));
-        for (key, row) in frozen.chain(&self.active) {
+        for (key, row) in &self.active {
             if let (Some(row), true) = (row, key::encode(key).first() == Some(&tag)) {
                 each(key.clone(), row.clone());
             }
         }
         Ok(())
-    }
-
-    fn shadows(&self, key: &Key) -> bool {
-        self.active.contains_key(key) || self.frozen.as_ref().is_some_and(|f| f.rows.contains_key(key))
     }
 }
 

@@ -16,6 +16,7 @@ use crate::core::ids::Millis;
 use crate::core::state::{Key, Position, Row};
 use crate::core::tables::{Tables, history};
 use crossbeam_channel::{Receiver, Sender, never, select_biased};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -52,8 +53,8 @@ pub struct Lane {
     /// What the last committed checkpoint says.
     committed: Position,
     committed_next: Arc<AtomicI64>,
-    /// What the checkpoint under way will say.
-    pending: Option<Position>,
+    /// Checkpoints under way, the oldest first: one is being committed and one produced, at most.
+    pending: VecDeque<Pending>,
     turn: MyTurn,
     clock: LaneClock,
     /// When it began.
@@ -64,7 +65,16 @@ pub struct Lane {
 enum MyTurn {
     Not,
     Asked,
-    Mine(#[expect(dead_code, reason = "held: dropping it lets the next lane go")] Turn),
+    Mine(Turn),
+}
+
+/// A checkpoint under way.
+struct Pending {
+    position: Position,
+    /// All of its records are acknowledged.
+    produced: bool,
+    #[expect(dead_code, reason = "held: dropping it lets the next lane go")]
+    turn: Turn,
 }
 
 impl Lane {
@@ -73,7 +83,7 @@ impl Lane {
         Lane {
             committed_next: Arc::new(AtomicI64::new(committed.next_command)),
             committed,
-            pending: None,
+            pending: VecDeque::new(),
             turn: MyTurn::Not,
             clock: LaneClock::new(parts.host.clone()),
             last_checkpoint: parts.host.uptime(),
@@ -118,7 +128,7 @@ impl Lane {
         self.append(now)?;
         self.checkpoint()?;
         let appended = self.parts.appender.waiting() == 0 && self.parts.appender.is_drained();
-        Ok(self.stopping && appended && self.pending.is_none() && !self.is_unsaved())
+        Ok(self.stopping && appended && self.pending.is_empty() && !self.is_unsaved())
     }
 
     /// Waits for input, and takes what there is, up to a bound.
@@ -184,7 +194,7 @@ impl Lane {
         if let Some(roll) = self.parts.appender.roll_due_in() {
             wait = wait.min(roll.max(Duration::from_millis(1)));
         }
-        if self.is_unsaved() && self.pending.is_none() {
+        if self.is_unsaved() && self.may_begin() {
             let due = self.parts.engine.config.commit_interval.saturating_sub(self.since_checkpoint());
             wait = wait.min(due.max(Duration::from_millis(1)));
         }
@@ -205,6 +215,12 @@ impl Lane {
             }
             Event::Stop => {
                 self.stopping = true;
+                Ok(())
+            }
+            Event::Produced(checkpoint) => {
+                for pending in self.pending.iter_mut().filter(|p| p.position.checkpoint == checkpoint) {
+                    pending.produced = true;
+                }
                 Ok(())
             }
             Event::Checkpointed(result) => self.checkpointed(result?),
@@ -284,48 +300,69 @@ impl Lane {
         }
     }
 
+    /// Where the newest checkpoint stands, committed or under way.
+    fn saved(&self) -> &Position {
+        self.pending.back().map_or(&self.committed, |pending| &pending.position)
+    }
+
+    /// Whether a checkpoint may begin: none is under way, or one that has nothing left to do but to commit.
+    fn may_begin(&self) -> bool {
+        match self.pending.len() {
+            0 => true,
+            1 => self.pending.iter().all(|p| p.produced) || mutated(Mutation::ProduceOutOfTurn),
+            _ => false,
+        }
+    }
+
     /// Whether there is anything that only the log's input holds.
     fn is_unsaved(&self) -> bool {
-        let saved = self.pending.as_ref().unwrap_or(&self.committed);
+        let saved = self.saved();
         self.parts.engine.overlay.dirty() > 0
             || self.parts.engine.outbox.len() > 0
             || saved.next_command != self.parts.engine.next_command
             || saved.journal_seq < self.parts.appender.facts_seq()
     }
 
-    /// Begins a checkpoint as soon as something outgoing waits and none is under way; otherwise after the interval.
+    /// Begins a checkpoint as soon as something outgoing waits and none is in the way; otherwise after the interval.
     fn checkpoint(&mut self) -> Result<(), LaneEnd> {
         let engine = &self.parts.engine;
         let urgent = engine.outbox.len() > 0 || engine.overlay.dirty() >= DIRTY_MAX || self.stopping;
         let due = self.since_checkpoint() >= engine.config.commit_interval;
-        if self.pending.is_some() || !self.is_unsaved() || !(urgent || due) {
+        if !self.may_begin() || !self.is_unsaved() || !(urgent || due) {
             return Ok(());
         }
-        match &self.turn {
-            MyTurn::Asked => return Ok(()),
-            MyTurn::Mine(_) => {}
-            MyTurn::Not => {
-                let sender = self.parts.sender.clone();
-                // If the lane is gone by then, the turn is dropped and goes to the next.
-                let call = move |turn| drop(sender.send(Event::Turn(turn)));
-                match self.parts.turnstile.enter(call) {
-                    Some(turn) => self.turn = MyTurn::Mine(turn),
-                    None => {
-                        self.turn = MyTurn::Asked;
-                        return Ok(());
-                    }
-                }
-            }
+        if let Some(turn) = self.my_turn() {
+            self.write_checkpoint(turn);
         }
-        self.write_checkpoint();
         Ok(())
     }
 
-    fn write_checkpoint(&mut self) {
+    /// The turn, or `None`: then it comes as an event.
+    fn my_turn(&mut self) -> Option<Turn> {
+        match std::mem::replace(&mut self.turn, MyTurn::Asked) {
+            MyTurn::Mine(turn) => {
+                self.turn = MyTurn::Not;
+                Some(turn)
+            }
+            MyTurn::Asked => None,
+            MyTurn::Not => {
+                let sender = self.parts.sender.clone();
+                // If the lane is gone by then, the turn is dropped and goes to the next.
+                let turn = self.parts.turnstile.enter(move |turn| drop(sender.send(Event::Turn(turn))));
+                if turn.is_some() {
+                    self.turn = MyTurn::Not;
+                }
+                turn
+            }
+        }
+    }
+
+    fn write_checkpoint(&mut self, turn: Turn) {
+        let checkpoint = self.saved().checkpoint + 1;
         let parts = &mut self.parts;
         let position = Position {
             epoch: parts.appender.epoch(),
-            checkpoint: self.committed.checkpoint + 1,
+            checkpoint,
             next_command: parts.engine.next_command,
             journal_seq: parts.appender.seq(),
             journal_offset: parts.acks.now().offset,
@@ -339,17 +376,16 @@ impl Lane {
             parts.engine.overlay.write_early();
         }
         parts.checkpointer.write(records, position.clone());
-        self.pending = Some(position);
+        self.pending.push_back(Pending { position, produced: false, turn });
         self.last_checkpoint = parts.host.uptime();
     }
 
     /// The checkpoint is committed: now, and only now, the store may have it.
     fn checkpointed(&mut self, last_offset: i64) -> Result<(), LaneEnd> {
-        self.turn = MyTurn::Not;
         crash_point!("store:before-write");
         self.parts.engine.overlay.committed(last_offset + 1)?;
         crash_point!("store:written");
-        if let Some(position) = self.pending.take() {
+        if let Some(Pending { position, .. }) = self.pending.pop_front() {
             self.committed_next.store(position.next_command, Ordering::Relaxed);
             self.committed = position;
         }

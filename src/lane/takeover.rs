@@ -4,7 +4,7 @@
 use super::acks::Acks;
 use super::agenda::{Agenda, Attempt};
 use super::append::Appender;
-use super::checkpoint::{Checkpointer, Writer};
+use super::checkpoint::{Checkpointer, Trim, Writer};
 use super::engine::Engine;
 use super::fault::crash_point;
 use super::mutation::{Mutation, mutated};
@@ -100,7 +100,20 @@ pub fn take_over(takeover: Takeover) -> Result<Lane, LaneEnd> {
     let position = position.unwrap_or(Position { next_command: end.first_command, ..Position::default() });
     let epoch = end.epoch.max(position.epoch) + u64::from(!mutated(Mutation::SameEpoch));
     let appender = Appender::new(writer.journal, acks.clone(), host.clone(), epoch, end.seq, &config);
-    let checkpointer = start_checkpointer(&config, &log, &host, writer.checkpoints, &acks, &sender)?;
+    let checkpointer = Checkpointer::start(
+        &Writer {
+            config: config.clone(),
+            acks: acks.clone(),
+            events: sender.clone(),
+            trim: trim(&config, log),
+            host: host.clone(),
+        },
+        writer.checkpoints,
+        position.checkpoint,
+    )
+    .map_err(|e| {
+        LaneEnd::Lost(format!("no threads for the checkpoints of lane {}: {e}", config.partition))
+    })?;
     tracing::info!(
         app = %config.app,
         lane = config.partition,
@@ -130,29 +143,19 @@ fn compare_with_group(
     }
 }
 
-fn start_checkpointer(
-    config: &LaneConfig,
-    log: &Arc<dyn Log>,
-    host: &Arc<dyn Host>,
-    checkpoints: Box<dyn crate::log::Checkpoints>,
-    acks: &Arc<Acks>,
-    events: &crossbeam_channel::Sender<Event>,
-) -> Result<Checkpointer, LaneEnd> {
-    let trim = {
-        let (log, topic, partition) = (log.clone(), config.topics.journal.clone(), config.partition);
-        Box::new(move |position: &Position| {
-            let before = if mutated(Mutation::TrimToEnd) { i64::MAX } else { position.journal_offset };
-            if let Err(error) = log.trim(&topic, partition, before) {
+/// Trims what a checkpoint has made useless: facts, and commands.
+fn trim(config: &LaneConfig, log: Arc<dyn Log>) -> Trim {
+    let (topics, partition) = (config.topics.clone(), config.partition);
+    Arc::new(move |position| {
+        let facts = if mutated(Mutation::TrimToEnd) { i64::MAX } else { position.journal_offset };
+        for (topic, before) in [(&topics.journal, facts), (&topics.commands, position.next_command)] {
+            if let Err(error) = log.trim(topic, partition, before) {
                 tracing::warn!(
                     "{topic} partition {partition} could not be trimmed, tried again later: {error}"
                 );
             }
-        })
-    };
-    let (config, acks, events, host) = (config.clone(), acks.clone(), events.clone(), host.clone());
-    let lane = config.partition;
-    Checkpointer::start(Writer { config, checkpoints, acks, events, trim, host })
-        .map_err(|e| LaneEnd::Lost(format!("no thread for the checkpoints of lane {lane}: {e}")))
+        }
+    })
 }
 
 /// Every open timer and every open step of the state goes on the agenda.

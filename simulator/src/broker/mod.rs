@@ -7,9 +7,9 @@
 
 mod partition;
 
-pub(crate) use partition::{Content, Entry};
+pub(crate) use partition::{Content, Entry, TxnNumber};
 
-use partition::{Fates, Partition, TxnNumber};
+use partition::{Fates, Partition};
 use sakia::log::{Isolation, NewRecord, OffsetRange, Record};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -153,9 +153,18 @@ impl Broker {
         }
     }
 
+    fn opened(&self, id: &Arc<str>, epoch: u32) -> Option<&Open> {
+        self.producers.get(id).filter(|p| p.epoch == epoch).and_then(|p| p.open.as_ref())
+    }
+
+    /// The id's open transaction.
+    pub(crate) fn open_number(&self, id: &Arc<str>, epoch: u32) -> Option<TxnNumber> {
+        self.opened(id, epoch).map(|open| open.number)
+    }
+
     /// Whether the id has an open transaction with records in it.
     pub(crate) fn has_written(&self, id: &Arc<str>, epoch: u32) -> bool {
-        let open = self.producers.get(id).filter(|p| p.epoch == epoch).and_then(|p| p.open.as_ref());
+        let open = self.opened(id, epoch);
         let wrote = |open: &Open, place| {
             self.partitions.get(place).is_some_and(|p| p.written_by(open.number).next().is_some())
         };

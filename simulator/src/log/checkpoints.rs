@@ -1,23 +1,22 @@
-//! Checkpoints on the simulated Kafka: transactions on two ids in turn, as the real ones.
+//! Checkpoints on the simulated Kafka.
 
 use super::journal::commit;
 use super::{Unclear, ask_until_free, lost};
 use crate::broker::{Place, Refusal};
 use crate::host::SimHost;
 use crate::lanes::partition_for;
-use sakia::log::{Checkpoints, LogError, NewRecord};
+use sakia::log::{Checkpoints, Committed, LogError, NewRecord};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(super) struct SimCheckpoints {
     host: SimHost,
-    ids: [(Arc<str>, u32); 2],
-    turn: usize,
+    id: (Arc<str>, u32),
 }
 
 impl SimCheckpoints {
-    pub(super) fn new(host: SimHost, ids: [(Arc<str>, u32); 2]) -> Self {
-        SimCheckpoints { host, ids, turn: 0 }
+    pub(super) fn new(host: SimHost, id: (Arc<str>, u32)) -> Self {
+        SimCheckpoints { host, id }
     }
 
     fn produce(&self, id: &Arc<str>, epoch: u32, records: &[NewRecord]) -> Result<i64, LogError> {
@@ -75,15 +74,14 @@ impl Checkpoints for SimCheckpoints {
         &mut self,
         records: &[NewRecord],
         gate: &mut dyn FnMut() -> Result<(), LogError>,
-    ) -> Result<i64, LogError> {
-        let (id, epoch) = self.ids[self.turn].clone();
-        self.turn = 1 - self.turn;
-        let offset = self.produce(&id, epoch, records)?;
+    ) -> Result<Committed, LogError> {
+        let (id, epoch) = self.id.clone();
+        let last_offset = self.produce(&id, epoch, records)?;
         if let Err(closed) = gate() {
             let aborted = ask_until_free(&self.host, |world| world.broker.end(&id, epoch, false));
             return self.told(&id, aborted).and(Err(closed));
         }
-        commit(&self.host, &id, epoch)?;
-        Ok(offset)
+        let may_come_again = commit(&self.host, &id, epoch)?;
+        Ok(Committed { last_offset, may_come_again })
     }
 }

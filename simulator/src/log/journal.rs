@@ -41,20 +41,24 @@ impl SimJournal {
         if !self.with(|w| w.added)? {
             return Ok(());
         }
+        // A journal's late commit does no harm: its next append is refused.
         commit(&self.host, &self.id, self.epoch)?;
         self.with(|w| w.added = false)
     }
 }
 
-/// Commits; librdkafka asks a few times within one call before it gives up.
-pub(super) fn commit(host: &SimHost, id: &Arc<str>, epoch: u32) -> Result<(), LogError> {
+/// Commits; librdkafka asks a few times within one call before it gives up. Whether a request may come once more.
+pub(super) fn commit(host: &SimHost, id: &Arc<str>, epoch: u32) -> Result<bool, LogError> {
+    let mut may_come_again = false;
     for _ in 0..3 {
         {
             // Its connection broke: it is sent again, but the first one is still somewhere.
             let mut world = host.sim.world();
             let late = world.profile.end_late;
             if world.fault(late) {
-                world.wire.late.push(LateEnd { id: id.clone(), epoch, commit: true });
+                let of = world.broker.open_number(id, epoch);
+                world.wire.late.push(LateEnd { id: id.clone(), epoch, of });
+                may_come_again = true;
             }
         }
         let said = ask_until_free(host, |world| {
@@ -63,9 +67,10 @@ pub(super) fn commit(host: &SimHost, id: &Arc<str>, epoch: u32) -> Result<(), Lo
             said
         });
         match said {
-            Ok(Ok(())) => return Ok(()),
+            Ok(Ok(())) => return Ok(may_come_again),
             Ok(Err(refusal)) => return Err(lost(id, refusal)),
             Err(Unclear) => {
+                may_come_again = true;
                 let mut world = host.sim.world();
                 if world.chaos && world.rng.bool() {
                     break;

@@ -13,7 +13,9 @@ use checkpoints::SimCheckpoints;
 use journal::SimJournal;
 use reader::SimReader;
 use sakia::lane::{Mutation, mutated};
-use sakia::log::{Isolation, JournalAcks, LaneNames, LaneWriter, Log, LogError, LogReader, OffsetRange};
+use sakia::log::{
+    Checkpoints, Isolation, JournalAcks, LaneNames, LaneWriter, Log, LogError, LogReader, OffsetRange,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,8 +122,9 @@ impl Log for SimLog {
         let [journal_epoch, a_epoch, b_epoch] = epochs;
         let place: Place = (names.journal.clone(), names.partition);
         let journal = SimJournal::connect(self.host.clone(), (journal, journal_epoch), place, acks);
-        let checkpoints = SimCheckpoints::new(self.host.clone(), [(a, a_epoch), (b, b_epoch)]);
-        Ok(LaneWriter { journal: Box::new(journal), checkpoints: Box::new(checkpoints) })
+        let checkpoints = [(a, a_epoch), (b, b_epoch)]
+            .map(|id| -> Box<dyn Checkpoints> { Box::new(SimCheckpoints::new(self.host.clone(), id)) });
+        Ok(LaneWriter { journal: Box::new(journal), checkpoints })
     }
 
     fn offsets(&self, topic: &str, partition: i32, isolation: Isolation) -> Result<OffsetRange, LogError> {

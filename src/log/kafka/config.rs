@@ -1,7 +1,7 @@
 //! Client settings: what we fix, what an operator may add, and why some things may not be touched.
 
 use crate::log::{Isolation, LogError};
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -128,10 +128,14 @@ impl KafkaConfig {
         c
     }
 
-    /// A producer of transactions. A record gives up before the broker ends the transaction.
+    /// A producer of transactions. A record gives up before the broker ends the transaction. It logs what happens to
+    /// its connections, a few lines for each: by them `Transaction` knows that a request may have been sent twice.
     pub fn transactional_producer(&self, id: &str, timeout: Duration) -> ClientConfig {
         let mut c = self.producer();
-        c.set("transactional.id", id)
+        let debug = self.extra.get("debug").map_or("broker".into(), |own| format!("{own},broker"));
+        c.set_log_level(RDKafkaLogLevel::Debug)
+            .set("debug", debug)
+            .set("transactional.id", id)
             .set("transaction.timeout.ms", timeout.as_millis().to_string())
             .set("message.timeout.ms", (timeout.as_millis() * 8 / 10).min(30_000).to_string());
         c

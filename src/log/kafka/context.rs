@@ -10,17 +10,27 @@ use std::time::{Duration, Instant};
 /// The same complaint is logged at most this often: a broker that is away causes several lines a second.
 const REPEAT_AFTER: Duration = Duration::from_secs(30);
 
+/// The facility of the line that librdkafka logs whenever it closes a connection (`rd_kafka_broker_set_error`).
+const CONNECTION_BROKE: &str = "FAIL";
+
 /// Passes librdkafka's words on to `tracing` and remembers a fatal error.
 pub(crate) struct Events {
     what: String,
     told: Mutex<HashMap<String, Instant>>,
     fatal: Mutex<Option<String>>,
     seen: AtomicU64,
+    broken: AtomicU64,
 }
 
 impl Events {
     pub(crate) fn new(what: impl Into<String>) -> Self {
-        Events { what: what.into(), told: Mutex::default(), fatal: Mutex::default(), seen: AtomicU64::new(0) }
+        Events {
+            what: what.into(),
+            told: Mutex::default(),
+            fatal: Mutex::default(),
+            seen: AtomicU64::new(0),
+            broken: AtomicU64::new(0),
+        }
     }
 
     /// Counts every event that `poll` consumes without returning it: a `None` from `poll` means an empty queue only
@@ -31,6 +41,12 @@ impl Events {
 
     pub(crate) fn count(&self) {
         self.seen.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How often a connection to any broker broke. Only with `debug=broker`: librdkafka calls it an error at most once
+    /// in 30 s.
+    pub(crate) fn broken_connections(&self) -> u64 {
+        self.broken.load(Ordering::SeqCst)
     }
 
     pub(crate) fn fatal(&self) -> Option<String> {
@@ -53,8 +69,11 @@ impl Events {
     }
 
     pub(crate) fn log(&self, level: RDKafkaLogLevel, fac: &str, line: &str) {
-        self.count();
         use RDKafkaLogLevel as L;
+        self.count();
+        if fac == CONNECTION_BROKE {
+            self.broken.fetch_add(1, Ordering::SeqCst);
+        }
         match level {
             L::Emerg | L::Alert | L::Critical | L::Error | L::Warning if self.is_news(fac) => {
                 tracing::warn!(target: "sakia::kafka", client = %self.what, fac, "{line}");

@@ -30,8 +30,8 @@ impl IngressWriter {
     }
 
     /// Moves one batch: all records, and `next_offset` as the group's position in `topic[partition]`.
-    /// `Unavailable` and `RefusedRecord`: nothing was moved, the transaction is aborted. `Lost`: unknown; open a new writer,
-    /// then read the committed offset. Blocks.
+    /// `Unavailable` and `RefusedRecord`: nothing was moved, the transaction is aborted. `Lost`: unknown, or the id
+    /// is not to be used again; open a new writer, then read the committed offset. Blocks.
     pub fn move_batch(
         &mut self,
         records: &[NewRecord],
@@ -50,6 +50,10 @@ impl IngressWriter {
         let group = membership.group_metadata()?;
         self.transaction.produce(records, deadline)?;
         self.transaction.send_offsets(&offsets, &group, deadline)?;
-        self.transaction.commit(deadline)
+        if self.transaction.commit(deadline)? {
+            let said = "moved, but its commit may come once more, to the next transaction";
+            return Err(LogError::Lost(format!("topic {topic} partition {partition}: {said}")));
+        }
+        Ok(())
     }
 }

@@ -10,7 +10,9 @@ use super::fence::open_fenced;
 use super::journal::{JournalContext, KafkaJournal};
 use super::reader::KafkaReader;
 use super::transaction::Transaction;
-use crate::log::{Isolation, JournalAcks, LaneNames, LaneWriter, Log, LogError, LogReader, OffsetRange};
+use crate::log::{
+    Checkpoints, Isolation, JournalAcks, LaneNames, LaneWriter, Log, LogError, LogReader, OffsetRange,
+};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -76,9 +78,10 @@ impl Log for KafkaLog {
             (a.join(), b.join())
         });
         let panicked = |_| LogError::Unavailable("a thread that opened the lane panicked".into());
-        let checkpoints = KafkaCheckpoints::new(a.map_err(panicked)??, b.map_err(panicked)??);
+        let (a, b) = (a.map_err(panicked)??, b.map_err(panicked)??);
+        let checkpoints = [a, b].map(|id| -> Box<dyn Checkpoints> { Box::new(KafkaCheckpoints::new(id)) });
         let journal = KafkaJournal::begin(journal, journal_id, Arc::clone(&names.journal), names.partition)?;
-        Ok(LaneWriter { journal: Box::new(journal), checkpoints: Box::new(checkpoints) })
+        Ok(LaneWriter { journal: Box::new(journal), checkpoints })
     }
 
     fn offsets(&self, topic: &str, partition: i32, isolation: Isolation) -> Result<OffsetRange, LogError> {

@@ -328,9 +328,40 @@ impl Transaction {
         metadata.is_ok_and(|m| m.topics().iter().any(|t| t.error().is_none() && !t.partitions().is_empty()))
     }
 
+    /// Does something, and says whether a connection broke meanwhile. Then a request may have been sent twice, and the
+    /// first one may still be under way: at the broker it would count for the id's next transaction (KAFKA-17754).
+    ///
+    /// librdkafka repeats such requests by itself and tells it only in its log, before it connects again. The log is
+    /// read by one thread, and a repeated request is answered only after further lines; so once the queue is empty the
+    /// line was heard.
+    fn unbroken<T>(&self, deadline: Instant, what: impl FnOnce() -> T) -> (T, bool) {
+        let events = &self.producer.context().events;
+        let before = events.broken_connections();
+        let done = what();
+        let heard = settle(&self.producer, deadline);
+        (done, heard && events.broken_connections() == before)
+    }
+
+    fn may_come_late(&self, doing: &str) -> LogError {
+        self.lost(
+            doing,
+            "a connection broke meanwhile, so its request may come once more, to the next transaction",
+        )
+    }
+
     /// Adds consumed offsets to the open transaction. Nothing may be in flight: offsets before the drain collide with
     /// the previous transaction's markers far more often (notes/kafka-real.md 0.2).
     pub(crate) fn send_offsets(
+        &self,
+        offsets: &TopicPartitionList,
+        group: &ConsumerGroupMetadata,
+        deadline: Instant,
+    ) -> Result<(), LogError> {
+        let (sent, unbroken) = self.unbroken(deadline, || self.try_offsets(offsets, group, deadline));
+        if unbroken { sent } else { sent.and(Err(self.may_come_late("offsets"))) }
+    }
+
+    fn try_offsets(
         &self,
         offsets: &TopicPartitionList,
         group: &ConsumerGroupMetadata,
@@ -352,13 +383,21 @@ impl Transaction {
         }
     }
 
-    pub(crate) fn commit(&self, deadline: Instant) -> Result<(), LogError> {
-        commit(&self.producer, &self.id, deadline)
+    /// Commits; `true` if the request may come to the broker once more: then the id is not to be used again.
+    pub(crate) fn commit(&self, deadline: Instant) -> Result<bool, LogError> {
+        let (committed, unbroken) = self.unbroken(deadline, || commit(&self.producer, &self.id, deadline));
+        committed.map(|()| !unbroken)
+    }
+
+    /// Aborts, and fails if the request may come to the broker once more.
+    pub(crate) fn abort(&self, deadline: Instant) -> Result<(), LogError> {
+        let (aborted, unbroken) = self.unbroken(deadline, || self.try_abort(deadline));
+        if unbroken { aborted } else { aborted.and(Err(self.may_come_late("abort"))) }
     }
 
     /// Aborts, but not before a first record was answered: an abort while AddPartitionsToTxn is under way turns fatal
     /// (librdkafka #4849).
-    pub(crate) fn abort(&self, deadline: Instant) -> Result<(), LogError> {
+    fn try_abort(&self, deadline: Instant) -> Result<(), LogError> {
         let context = self.producer.context();
         let left = deadline.saturating_duration_since(Instant::now());
         let pending = context
