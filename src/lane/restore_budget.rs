@@ -4,9 +4,10 @@ use crate::telemetry::RestorePicture;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Least and most that one batch of a restore may hold. Smaller ones make many small files, larger ones gain nothing.
-const SHARE_MIN_BYTES: usize = 1024 * 1024;
-const SHARE_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Least and most that a restore may hold, in two batches: one is read while the other is written. Smaller ones make
+/// many small files, larger ones gain nothing.
+const SHARE_MIN_BYTES: usize = 2 * 1024 * 1024;
+const SHARE_MAX_BYTES: usize = 128 * 1024 * 1024;
 
 /// Bytes that all restores of a process may hold together, about.
 #[derive(Debug)]
@@ -71,21 +72,21 @@ impl RestoreBudget {
 
 impl Share {
     /// What this lane may hold now.
-    pub(super) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         let lanes = self.budget.count.load(Ordering::Relaxed).max(1);
         (self.budget.bytes / lanes).clamp(SHARE_MIN_BYTES, SHARE_MAX_BYTES)
+    }
+
+    /// How large a batch may become.
+    pub(super) fn batch_bytes(&self) -> usize {
+        self.bytes() / 2
     }
 
     /// A record was read: that many bytes are held now, and that many offsets are left.
     pub(super) fn read(&self, held_bytes: usize, offsets_left: i64) {
         self.lane.records.fetch_add(1, Ordering::Relaxed);
-        self.holds(held_bytes);
+        self.lane.held_bytes.store(held_bytes, Ordering::Relaxed);
         self.lane.offsets_left.store(u64::try_from(offsets_left).unwrap_or(0), Ordering::Relaxed);
-    }
-
-    /// That many bytes are held now.
-    pub(super) fn holds(&self, bytes: usize) {
-        self.lane.held_bytes.store(bytes, Ordering::Relaxed);
     }
 }
 
@@ -103,11 +104,11 @@ mod tests {
 
     #[test]
     fn lanes_that_are_restored_at_once_share_the_budget() {
-        let budget = Arc::new(RestoreBudget::new(100 << 20));
+        let budget = Arc::new(RestoreBudget::new(300 << 20));
         let first = budget.enter(0);
         assert_eq!(first.bytes(), SHARE_MAX_BYTES);
         let others: Vec<Share> = (1..10).map(|lane| budget.enter(lane)).collect();
-        assert_eq!(first.bytes(), 10 << 20);
+        assert_eq!(first.bytes(), 30 << 20);
         drop(others);
         assert_eq!(first.bytes(), SHARE_MAX_BYTES);
     }

@@ -3,8 +3,8 @@
 use crate::lane::Feed;
 use crate::log::kafka::{FeedSink, Offer};
 use crate::log::{
-    Checkpoints, Isolation, Journal, JournalAcks, LaneNames, LaneWriter, Log, LogError, LogReader, NewRecord,
-    OffsetRange, Record,
+    Checkpoints, Committed, Isolation, Journal, JournalAcks, LaneNames, LaneWriter, Log, LogError, LogReader,
+    NewRecord, OffsetRange, Record,
 };
 use crate::telemetry::{LaneMetrics, Metrics};
 use bytes::Bytes;
@@ -35,7 +35,9 @@ impl Log for MeasuredLog {
         let lane = self.metrics.lane(names.partition);
         Ok(LaneWriter {
             journal: Box::new(MeasuredJournal { journal, lane: lane.clone() }),
-            checkpoints: Box::new(MeasuredCheckpoints { checkpoints, lane }),
+            checkpoints: checkpoints.map(|checkpoints| -> Box<dyn Checkpoints> {
+                Box::new(MeasuredCheckpoints { checkpoints, lane: lane.clone() })
+            }),
         })
     }
 
@@ -89,7 +91,7 @@ impl Checkpoints for MeasuredCheckpoints {
         &mut self,
         records: &[NewRecord],
         gate: &mut dyn FnMut() -> Result<(), LogError>,
-    ) -> Result<i64, LogError> {
+    ) -> Result<Committed, LogError> {
         let began = Instant::now();
         let done = self.checkpoints.commit(records, gate);
         self.lane.checkpoint(began.elapsed(), done.is_ok());

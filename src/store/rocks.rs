@@ -4,17 +4,18 @@
 //! from the changelog. Everything lives in ONE column family, so that each batch and each flush is atomic: with three
 //! families and no `atomic_flush`, 12 of 12 stores were torn by kill -9.
 
+mod load;
 mod memory;
 
 use super::identity::{Folder, Identity, io};
-use super::{Store, StoreError, Stores, Write};
+use super::{Batch, Store, StoreError, Stores, Write};
 use crate::telemetry::StoreMemory;
 use bytes::Bytes;
+use load::Loading;
 use memory::Memory;
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, DB, DBCompressionType, Direction, FlushOptions,
-    IngestExternalFileOptions, IteratorMode, LogLevel, Options, PrefixRange, ReadOptions, SstFileWriter,
-    WriteBatch, WriteOptions, properties,
+    BlockBasedIndexType, BlockBasedOptions, DB, DBCompressionType, Direction, FlushOptions, IteratorMode,
+    LogLevel, Options, PrefixRange, ReadOptions, WriteBatch, WriteOptions, properties,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,9 +26,6 @@ use std::time::{Duration, Instant};
 pub const OFFSET_KEY: &[u8] = b"\xFFnext-changelog-offset";
 /// Bounds what a restart replays: after a crash at most this much of applied writes is missing on disk.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
-
-/// Fewer writes are cheaper through a memtable than as a file of their own.
-const FILE_WRITES_MIN: usize = 20_000;
 
 /// Memory of all stores of a process together.
 #[derive(Debug, Clone, Copy)]
@@ -100,9 +98,10 @@ impl RocksStores {
         let path = self.path_of(partition);
         let db = open_db(&self.options, &path)?;
         let store = RocksStore {
-            db: Some(db),
+            db: Some(Arc::new(db)),
             path,
             options: self.options.clone(),
+            loading: Loading::default(),
             poisoned: None,
             last_flush: Instant::now(),
             readers: self.memory.readers(),
@@ -172,9 +171,10 @@ fn unlogged() -> WriteOptions {
 /// The state of one lane in RocksDB. Dropping it flushes.
 pub struct RocksStore {
     /// `None` only inside and after a failed `wipe`.
-    db: Option<DB>,
+    db: Option<Arc<DB>>,
     path: PathBuf,
     options: Options,
+    loading: Loading,
     poisoned: Option<String>,
     last_flush: Instant,
     readers: Arc<AtomicUsize>,
@@ -184,8 +184,9 @@ pub struct RocksStore {
 
 impl RocksStore {
     fn db(&self) -> Result<&DB, StoreError> {
+        assert!(!self.loading.is_under_way(), "nothing may be read or written before the store is settled");
         self.db
-            .as_ref()
+            .as_deref()
             .ok_or_else(|| io(&self.path, "it could not be opened again after a wipe; restart the lane"))
     }
 
@@ -218,30 +219,6 @@ impl RocksStore {
             self.poisoned = Some(e.to_string());
         }
         done
-    }
-
-    /// Takes over sorted writes as a file.
-    fn ingest(&self, writes: &[Write], next_changelog_offset: i64) -> Result<(), StoreError> {
-        let path = self.path.with_extension("load");
-        let mut file = SstFileWriter::create(&self.options);
-        file.open(&path).map_err(|e| self.io(e))?;
-        for (at, (key, value)) in writes.iter().enumerate() {
-            assert!(**key != *OFFSET_KEY, "no table may write the reserved key");
-            if writes.get(at + 1).is_some_and(|(next, _)| next == key) {
-                continue;
-            }
-            match value {
-                Some(v) => file.put(key, v),
-                None => file.delete(key),
-            }
-            .map_err(|e| self.io(e))?;
-        }
-        // Behind all others, as no table's keys begin with 0xFF.
-        file.put(OFFSET_KEY, next_changelog_offset.to_be_bytes()).map_err(|e| self.io(e))?;
-        file.finish().map_err(|e| self.io(e))?;
-        let mut how = IngestExternalFileOptions::default();
-        how.set_move_files(true);
-        self.db()?.ingest_external_file_opts(&how, vec![&path]).map_err(|e| self.io(e))
     }
 
     /// For whoever asks: a store is open on its lane's thread only.
@@ -301,6 +278,7 @@ impl Store for RocksStore {
     }
 
     fn apply(&mut self, writes: &[Write], next_changelog_offset: i64) -> Result<(), StoreError> {
+        self.settle()?;
         self.check_sound()?;
         let mut batch = WriteBatch::default();
         for (key, value) in writes {
@@ -317,16 +295,32 @@ impl Store for RocksStore {
         Ok(())
     }
 
-    /// A large batch becomes one sorted file, which RocksDB takes over as it is, with the offset in it: nothing goes
-    /// through a memtable, and either all of it is there or nothing.
-    fn load(&mut self, mut writes: Vec<Write>, next_changelog_offset: i64) -> Result<(), StoreError> {
-        if writes.len() < FILE_WRITES_MIN {
-            return self.apply(&writes, next_changelog_offset);
+    /// A large batch becomes one sorted file, on a thread of its own, while the next is gathered.
+    fn load(&mut self, batch: Batch, next_changelog_offset: i64) -> Result<(), StoreError> {
+        if batch.len() < load::FILE_WRITES_MIN {
+            return self.apply(&batch.writes(), next_changelog_offset);
         }
         self.check_sound()?;
-        // Stable, so that the last of several writes to one key is the last of its run.
-        writes.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let done = self.ingest(&writes, next_changelog_offset);
+        let db = match &self.db {
+            Some(db) => Arc::clone(db),
+            None => return self.db().map(drop),
+        };
+        let job = load::Job {
+            db,
+            options: self.options.clone(),
+            path: self.path.clone(),
+            batch,
+            next_changelog_offset,
+        };
+        let begun = self.loading.begin(job);
+        self.poison_after(begun)
+    }
+
+    fn settle(&mut self) -> Result<(), StoreError> {
+        if !self.loading.is_under_way() {
+            return Ok(());
+        }
+        let done = self.loading.end();
         self.tell_memory();
         self.poison_after(done)
     }
@@ -341,9 +335,11 @@ impl Store for RocksStore {
     }
 
     fn wipe(&mut self) -> Result<(), StoreError> {
+        // Whatever became of it, it goes.
+        drop(self.loading.end());
         self.db = None;
         remove(&self.path).map_err(|e| self.io(e))?;
-        self.db = Some(open_db(&self.options, &self.path)?);
+        self.db = Some(Arc::new(open_db(&self.options, &self.path)?));
         self.poisoned = None;
         self.last_flush = Instant::now();
         Ok(())
@@ -352,7 +348,7 @@ impl Store for RocksStore {
 
 impl Drop for RocksStore {
     fn drop(&mut self) {
-        if self.poisoned.is_some() {
+        if self.poisoned.is_some() || self.loading.end().is_err() {
             return;
         }
         if let Some(db) = &self.db
