@@ -167,6 +167,7 @@ const SECTIONS: &[Section] = &[
             ("seconds", "s"),
             ("records_per_second", "records/s"),
             ("mb_per_second", "MB/s"),
+            ("cpu_s", "CPU s"),
             ("rss_mb", "RSS MB"),
             ("peak_mb", "peak RSS MB"),
             ("disk_mb", "disk MB"),

@@ -194,6 +194,13 @@ impl Config {
             "instance_id",
             "it is empty; give a name that no other process has, or leave it out".into(),
         );
+        found.extend(self.kafka_problems());
+        found
+    }
+
+    /// What librdkafka must not be told.
+    fn kafka_problems(&self) -> Vec<Problem> {
+        let mut found = Vec::new();
         for (name, value) in &self.kafka {
             let one = KafkaConfig {
                 bootstrap: "x:1".into(),

@@ -13,7 +13,7 @@ use crate::plan::SAKIA;
 use crate::results::Results;
 use crate::sides::measured;
 use crate::subject::{Make, Subject, folder_mb};
-use crate::usage::{peak_mb, resident_mb};
+use crate::usage::{peak_mb, resident_mb, seconds as cpu_seconds};
 use anyhow::{Result, ensure};
 use sakia::codec::group::Group;
 use sakia::codec::{headers, key, row};
@@ -41,11 +41,13 @@ pub(super) fn run(ground: &Ground<'_>, results: &mut Results, _curves: &mut Curv
     let broker = subject.watched();
     for round in 0..ROUNDS {
         results.add(measured("D", BARE, round, &broker, || {
-            let began = Instant::now();
+            let (began, cpu_s) = (Instant::now(), cpu_seconds("self")?);
             let read = kafka::read_through(subject.brokers(), &changelog)?;
             let seconds = began.elapsed().as_secs_f64();
             ensure!(read.records >= ROWS, "{} records instead of {ROWS}", read.records);
-            Ok(figures(seconds, read.records, read.bytes))
+            let mut values = figures(seconds, read.records, read.bytes);
+            values.insert("cpu_s".into(), cpu_seconds("self")? - cpu_s);
+            Ok(values)
         })?);
         results.add(restored(&mut subject, round, bytes)?);
     }
@@ -82,6 +84,7 @@ fn restored(subject: &mut Subject, round: usize, bytes: u64) -> Result<crate::re
         }
         let mut values = figures(ms(began.elapsed()) / 1e3, ROWS, bytes);
         let process = subject.process(0)?;
+        values.insert("cpu_s".into(), cpu_seconds(&process.to_string())?);
         values.insert("rss_mb".into(), resident_mb(process));
         values.insert("peak_mb".into(), peak_mb(process));
         values.insert("disk_mb".into(), folder_mb(&state));
