@@ -11,7 +11,8 @@ use sakia::log::kafka::{
     MembershipEvent, Offer, TopicPartition, partition_for,
 };
 use sakia::log::{
-    Appended, Checkpoints, Isolation, JournalAcks, LaneNames, Log, LogError, LogReader, NewRecord, Record,
+    Appended, Checkpoints, Committed, Isolation, JournalAcks, LaneNames, Log, LogError, LogReader, NewRecord,
+    Record,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -106,10 +107,6 @@ fn read_to(r: &mut dyn LogReader, end: i64) -> Vec<Record> {
 
 fn values(records: &[Record]) -> Vec<String> {
     records.iter().map(|r| String::from_utf8_lossy(r.value.as_deref().unwrap_or(b"-")).into_owned()).collect()
-}
-
-fn open_gate() -> Result<(), LogError> {
-    Ok(())
 }
 
 fn raw_transaction(
@@ -237,8 +234,7 @@ fn a_new_owner_fences_the_old_one() {
             let e = old.journal.append(100, Bytes::from_static(b"zombie")).unwrap_err();
             assert!(matches!(e, LogError::Lost(_)), "{e}");
             println!("old owner: {e}");
-            let e = old.checkpoints[0]
-                .commit(&[record(&names.changelog, Some(1), "k", "zombie")], &mut open_gate);
+            let e = old.checkpoints[0].produce(&[record(&names.changelog, Some(1), "k", "zombie")]);
             assert!(matches!(e, Err(LogError::Lost(_))), "{e:?}");
             println!("old owner: {}", e.unwrap_err());
             assert!(rx.try_recv().is_err(), "only the first loss is reported");
@@ -260,15 +256,11 @@ fn a_new_owner_fences_the_old_one() {
 struct InTurn([Box<dyn Checkpoints>; 2]);
 
 impl InTurn {
-    fn commit(
-        &mut self,
-        records: &[NewRecord],
-        gate: &mut dyn FnMut() -> Result<(), LogError>,
-    ) -> Result<i64, LogError> {
+    fn commit(&mut self, records: &[NewRecord]) -> Result<i64, LogError> {
         self.0.swap(0, 1);
-        let committed = self.0[1].commit(records, gate)?;
-        assert!(!committed.may_come_again, "no connection broke");
-        Ok(committed.last_offset)
+        let last = self.0[1].produce(records)?;
+        assert_eq!(self.0[1].commit()?, Committed::Once, "no connection broke");
+        Ok(last)
     }
 }
 
@@ -282,7 +274,8 @@ fn a_commit_that_was_sent_twice_is_told_from_others() {
     let (a, _rx) = acks();
     let [mut id, mut other] = log.open_lane(&names, a, WAIT).unwrap().checkpoints;
     let commit = |id: &mut Box<dyn Checkpoints>| {
-        id.commit(&[record(&names.changelog, Some(1), "k", "v")], &mut open_gate).unwrap().may_come_again
+        id.produce(&[record(&names.changelog, Some(1), "k", "v")]).unwrap();
+        id.commit().unwrap() == Committed::MayComeAgain
     };
     assert!(!commit(&mut id));
     for _ in 0..5 {
@@ -297,7 +290,7 @@ fn a_commit_that_was_sent_twice_is_told_from_others() {
 }
 
 #[test]
-fn checkpoints_are_atomic_and_gated() {
+fn checkpoints_are_atomic() {
     let c = broker::config();
     let log = KafkaLog::new(c.clone()).unwrap();
     let names = lane(&c);
@@ -305,14 +298,16 @@ fn checkpoints_are_atomic_and_gated() {
     let mut in_turn = InTurn(log.open_lane(&names, a, WAIT).unwrap().checkpoints);
     let t = &names.changelog;
     let batch = |n: i32| vec![record(t, Some(0), "other", "o"), record(t, Some(1), "k", &format!("{n}"))];
-    assert_eq!(in_turn.commit(&batch(1), &mut open_gate).unwrap(), 0);
+    assert_eq!(in_turn.commit(&batch(1)).unwrap(), 0);
     // The marker of the first may come before or after it: another id writes the second.
-    assert!(in_turn.commit(&batch(2), &mut open_gate).unwrap() >= 1);
-    let e = in_turn.commit(&batch(3), &mut || Err(LogError::Lost("gate".into()))).unwrap_err();
-    assert!(e.to_string().contains("gate"), "{e}");
+    assert!(in_turn.commit(&batch(2)).unwrap() >= 1);
+    let [id, _] = &mut in_turn.0;
+    id.produce(&batch(3)).unwrap();
+    id.produce(&batch(3)).unwrap();
+    id.abort().unwrap();
     let mut huge = batch(4);
     huge[1].value = Some(Bytes::from(vec![7; 3 << 20]));
-    let e = in_turn.commit(&huge, &mut open_gate).unwrap_err();
+    let e = in_turn.commit(&huge).unwrap_err();
     assert!(
         matches!(&e, LogError::RefusedRecord { index: 1, topic_wide: false, text } if text.contains("partition 1")),
         "{e}"
@@ -322,7 +317,7 @@ fn checkpoints_are_atomic_and_gated() {
     large[1].value = Some(Bytes::from(
         (0..1_500_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<_>>(),
     ));
-    let e = in_turn.commit(&large, &mut open_gate).unwrap_err();
+    let e = in_turn.commit(&large).unwrap_err();
     assert!(matches!(&e, LogError::RefusedRecord { index: 1, topic_wide: false, .. }), "{e}");
     for (wrong, of_topic) in [
         (record("no-such-topic", Some(0), "k", "v"), true),
@@ -330,24 +325,32 @@ fn checkpoints_are_atomic_and_gated() {
         (record(t, Some(77), "k", "v"), false),
     ] {
         let began = Instant::now();
-        let e = in_turn.commit(&[record(t, Some(0), "k", "never"), wrong], &mut open_gate).unwrap_err();
+        let e = in_turn.commit(&[record(t, Some(0), "k", "never"), wrong]).unwrap_err();
         assert!(
             matches!(&e, LogError::RefusedRecord { index: 1, topic_wide, .. } if *topic_wide == of_topic),
             "{e}"
         );
         println!("refused after {:?}: {e}", began.elapsed());
     }
-    let last = in_turn.commit(&batch(5), &mut open_gate).unwrap();
-    in_turn.commit(&batch(6), &mut open_gate).unwrap();
-    let found = read_visible(&log, t, 4);
-    assert_eq!(values(&found), ["1", "2", "5", "6"]);
+    let last = in_turn.commit(&batch(5)).unwrap();
+    // In two goes.
+    let [id, _] = &mut in_turn.0;
+    id.produce(&batch(6)).unwrap();
+    let more = id.produce(&batch(7)).unwrap();
+    let e = id.produce(&huge).unwrap_err();
+    assert!(matches!(&e, LogError::RefusedRecord { index: 1, .. }), "{e}");
+    id.produce(&batch(6)).unwrap();
+    assert!(id.produce(&batch(7)).unwrap() > more, "what was written before it is aborted");
+    assert_eq!(id.commit().unwrap(), Committed::Once);
+    let found = read_visible(&log, t, 5);
+    assert_eq!(values(&found), ["1", "2", "5", "6", "7"]);
     assert_eq!(found[2].offset, last);
     assert_eq!(found[0].headers.len(), 2);
     assert!(found[0].timestamp_ms > 0);
-    let mut tomb = batch(7);
+    let mut tomb = batch(8);
     tomb[1].value = None;
-    in_turn.commit(&tomb, &mut open_gate).unwrap();
-    assert_eq!(read_visible(&log, t, 5).last().unwrap().value, None);
+    in_turn.commit(&tomb).unwrap();
+    assert_eq!(read_visible(&log, t, 6).last().unwrap().value, None);
 }
 
 /// A commit is answered when it is decided; its markers, and with them its records' visibility, follow a moment later.

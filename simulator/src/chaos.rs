@@ -117,7 +117,7 @@ fn choices(run: &Run) -> Vec<(u32, Happening)> {
     for (at, late) in world.wire.late.iter().enumerate() {
         // Where it would hurt it comes sooner.
         let hits = world.broker.has_written(&late.id, late.epoch);
-        all.push((if hits { 30 } else { 1 }, Happening::LateEnd(at)));
+        all.push((if hits { 200 } else { 1 }, Happening::LateEnd(at)));
     }
     one(&mut all, rng, 20, &taps, |(process, lane)| Happening::Feed(*process, *lane));
     one(&mut all, rng, 15, &bodies, |at| Happening::Body(*at));

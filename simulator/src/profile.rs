@@ -53,14 +53,14 @@ impl Profile {
         // Most days have few kinds of faults: a day that has all of them never gets anywhere.
         let mut some = |one_in: u32, most: u32| if rng.u32(0..one_in) == 0 { rng.u32(1..=most) } else { 0 };
         let (request_lost, answer_lost, append_lost) = (some(3, 40), some(3, 40), some(3, 40));
-        let (end_late, disk_full, feed_again) = (some(4, 400), some(6, 60), some(4, 300));
+        let (end_late, disk_full, feed_again) = (some(3, 700), some(6, 60), some(4, 300));
         let slow_fence = some(3, 600);
         let (crash, stop, calm_moves) = (some(2, 12), some(2, 12), some(2, 15));
         // Now and then a storm, in which take-overs overtake each other.
-        let storm = some(4, 200);
-        let slow_fence = if storm > 0 { slow_fence.max(300) } else { slow_fence };
+        let storm = some(2, 200);
+        let slow_fence = if storm > 0 { slow_fence.max(600) } else { slow_fence };
         let move_lane = calm_moves + storm;
-        let (restart_broker, compact, expire) = (some(4, 8), some(2, 20), some(5, 10));
+        let (restart_broker, compact, expire) = (some(4, 8), some(2, 60), some(5, 10));
         let skew_ms = u64::from(some(3, 400));
         let seconds = |n: u64| Duration::from_secs(n);
         Profile {
@@ -87,7 +87,7 @@ impl Profile {
             compaction_lag: *rng
                 .choice(&[seconds(3), seconds(10), seconds(60), seconds(0)])
                 .unwrap_or(&seconds(60)),
-            keep_deletes: seconds(*rng.choice(&[4, 15, 60]).unwrap_or(&60)),
+            keep_deletes: seconds(*rng.choice(&[3, 5, 15]).unwrap_or(&60)),
             transaction_timeout: seconds(rng.u64(8..=20)),
             cache_bytes: *rng.choice(&[0, 6_000, 1 << 20]).unwrap_or(&0),
             cascade_len: *rng.choice(&[0, 1, 100]).unwrap_or(&100),

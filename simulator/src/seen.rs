@@ -178,17 +178,21 @@ impl Seen {
             }
         }
         let seen = self.lanes.entry(lane).or_default();
-        let whole =
-            groups.last().is_some_and(|g| g.is_last() && usize::try_from(g.count) == Ok(groups.len()));
+        let whole = are_whole(&groups);
         if seen.torn {
             seen.incomplete |= !whole && !groups.is_empty();
             return Ok(());
         }
-        if !whole || groups.iter().zip(0..).any(|(g, at)| g.index != at) {
+        if !whole {
             return Err(format!("checkpoint of lane {lane} is not whole: {groups:?}"));
         }
-        let position = seen.advance(lane, &rows)?;
-        seen.same_owner(role, position.epoch, decided.epoch)?;
+        let mut from = 0;
+        let mut position = Position::default();
+        for (at, _) in groups.iter().enumerate().filter(|(_, group)| group.is_last()) {
+            position = seen.advance(lane, &rows[from..=at])?;
+            seen.same_owner(role, position.epoch, decided.epoch)?;
+            from = at + 1;
+        }
         let keys = rows.into_iter().map(|(_, key, _)| key).collect();
         self.commits.push(Commit { lane, position, keys, outgoing });
         Ok(())
@@ -319,6 +323,17 @@ impl World {
             self.violated(format!("lane {lane} stopped, though nothing was done to its log: {why}"));
         }
     }
+}
+
+/// Whether these are all rows of one checkpoint, or of several that follow each other.
+fn are_whole(groups: &[Group]) -> bool {
+    let follows = |pair: &[Group]| match pair[0].is_last() {
+        true => pair[1].index == 0 && pair[1].checkpoint == pair[0].checkpoint + 1,
+        false => Group { index: pair[0].index + 1, ..pair[0] } == pair[1],
+    };
+    groups.first().is_some_and(|first| first.index == 0)
+        && groups.last().is_some_and(Group::is_last)
+        && groups.windows(2).all(follows)
 }
 
 /// Lane and role of a transactional id.

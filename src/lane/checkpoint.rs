@@ -1,10 +1,14 @@
-//! The checkpoint: one Kafka transaction of state, position and everything outgoing, written by threads of its own
-//! while the lane goes on.
+//! Checkpoints: state, position and everything outgoing, in Kafka transactions, written by threads of their own while
+//! the lane goes on.
 //!
-//! Two take turns, each with a transactional id. While one commits, the other may already write the next checkpoint,
-//! but not earlier, or records of one key could get out of order; and it commits after the first, or a position could
-//! be committed without what came before it. If the first fails, the lane is lost, and so is the second: the fence of
-//! the next owner aborts it.
+//! A transaction takes its time before its first record is written (librdkafka waits 1 ms and then registers the
+//! partitions with the coordinator). What the lane has gathered meanwhile need not wait for the next one: it is another
+//! checkpoint in the same transaction, whole in itself.
+//!
+//! Two threads take turns, each with a transactional id. While one commits, the other may already write the next
+//! transaction, but not earlier, or records of one key could get out of order; and it commits after the first, or a
+//! position could be committed without what came before it. If the first fails, the lane is lost, and so is the second:
+//! the fence of the next owner aborts it.
 
 use super::acks::Acks;
 use super::fault::crash_point;
@@ -18,10 +22,14 @@ use crate::log::{Checkpoints, Committed, LogError, NewRecord};
 use crate::store::Write;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How long a commit waits for the journal records that it rests on, and for the checkpoint before it.
 const GATE_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Checkpoints in one transaction. The first has waited long enough when the second is written.
+const IN_TRANSACTION_MAX: usize = 2;
 
 /// One checkpoint to be written.
 struct Job {
@@ -29,6 +37,10 @@ struct Job {
     /// What the commit makes durable. Nothing visible leaves before its journal record is.
     position: Position,
 }
+
+/// What the lane sends to a thread: the first checkpoint of a transaction; and, each time that it is asked, one more, or
+/// that there is none.
+type Work = Option<Job>;
 
 /// Trims the lane's input behind a committed checkpoint.
 pub(super) type Trim = Arc<dyn Fn(&Position) + Send + Sync>;
@@ -43,10 +55,12 @@ const TRIM_EVERY: Duration = Duration::from_secs(60);
 pub(super) struct Checkpointer {
     /// Whose turn it is comes first.
     threads: [Thread; 2],
+    /// Whether the lane has something for the transaction that is being written.
+    wants_more: Arc<AtomicBool>,
 }
 
 struct Thread {
-    jobs: Option<Sender<Job>>,
+    work: Option<Sender<Work>>,
     join: Option<Join>,
 }
 
@@ -55,16 +69,34 @@ impl Checkpointer {
     pub(super) fn start(writer: &Writer, ids: [Box<dyn Checkpoints>; 2], last: u64) -> std::io::Result<Self> {
         let order = Arc::new(Watched::new(Order { committed: last, failed: false }));
         let [a, b] = ids;
-        Ok(Checkpointer { threads: [Thread::start(writer, a, &order)?, Thread::start(writer, b, &order)?] })
+        Ok(Checkpointer {
+            threads: [Thread::start(writer, a, &order)?, Thread::start(writer, b, &order)?],
+            wants_more: writer.wants_more.clone(),
+        })
     }
 
-    /// Hands a checkpoint to the thread whose turn it is. The answers come as events.
-    pub(super) fn write(&mut self, records: Vec<NewRecord>, position: Position) {
-        if let Some(jobs) = &self.threads[0].jobs {
-            // The thread ends only with its sender, or when the lane is lost.
-            let _ = jobs.send(Job { records, position });
-        }
+    /// Begins a transaction with this checkpoint. The answers come as events.
+    pub(super) fn begin(&mut self, records: Vec<NewRecord>, position: Position) {
+        self.wants_more.store(false, Ordering::Relaxed);
+        self.threads[0].send(Some(Job { records, position }));
         self.threads.swap(0, 1);
+    }
+
+    /// The lane would like to add to the transaction that is being written.
+    pub(super) fn want_more(&self) {
+        self.wants_more.store(true, Ordering::Relaxed);
+    }
+
+    /// Adds to the transaction that asks for more.
+    pub(super) fn add(&mut self, records: Vec<NewRecord>, position: Position) {
+        self.wants_more.store(false, Ordering::Relaxed);
+        self.threads[1].send(Some(Job { records, position }));
+    }
+
+    /// There is nothing to add to it.
+    pub(super) fn add_nothing(&mut self) {
+        self.wants_more.store(false, Ordering::Relaxed);
+        self.threads[1].send(None);
     }
 }
 
@@ -74,19 +106,26 @@ impl Thread {
         id: Box<dyn Checkpoints>,
         order: &Arc<Watched<Order>>,
     ) -> std::io::Result<Self> {
-        let (jobs, queue) = bounded(1);
+        let (work, queue) = bounded(1);
         let name = format!("{}-{}-ckpt", writer.config.app, writer.config.partition);
         let (mut writer, order) = (writer.clone(), order.clone());
         let host = writer.host.clone();
         let join = host.spawn(name, Box::new(move || writer.run(&queue, id, &order)))?;
-        Ok(Thread { jobs: Some(jobs), join: Some(join) })
+        Ok(Thread { work: Some(work), join: Some(join) })
+    }
+
+    fn send(&self, work: Work) {
+        if let Some(sender) = &self.work {
+            // The thread ends only with its sender, or when the lane is lost.
+            let _ = sender.send(work);
+        }
     }
 }
 
 impl Drop for Checkpointer {
     fn drop(&mut self) {
         for thread in &mut self.threads {
-            thread.jobs = None;
+            thread.work = None;
         }
         for thread in &mut self.threads {
             if let Some(join) = thread.join.take() {
@@ -113,71 +152,113 @@ pub(super) struct Writer {
     pub(super) events: Sender<Event>,
     pub(super) trim: Trim,
     pub(super) host: Arc<dyn Host>,
+    pub(super) wants_more: Arc<AtomicBool>,
 }
 
 impl Writer {
-    fn run(&mut self, queue: &Receiver<Job>, mut id: Box<dyn Checkpoints>, order: &Watched<Order>) {
+    fn run(&mut self, queue: &Receiver<Work>, mut id: Box<dyn Checkpoints>, order: &Watched<Order>) {
         let mut trimmed = self.host.uptime();
-        while let Some(mut job) = next_job(queue, &*self.host) {
+        while let Some(work) = next_work(queue, &*self.host) {
+            let Some(job) = work else { continue };
             crash_point!("checkpoint:begin");
-            let committed = match self.commit(&mut *id, &mut job, order) {
-                Ok(committed) => committed,
+            let (last, committed) = match self.transact(&mut *id, job, queue, order) {
+                Ok(done) => done,
                 Err(error) => {
                     order.change(|order| order.failed = true);
-                    self.tell(Err(error));
+                    self.tell(Event::Checkpointed(Err(error)));
                     return;
                 }
             };
-            crash_point!("checkpoint:committed");
-            self.tell(Ok(committed.last_offset));
             // Only now, so that the lane hears of the checkpoints in their order.
-            order.change(|order| order.committed = job.position.checkpoint);
+            order.change(|order| order.committed = last.checkpoint);
             let careless = mutated(Mutation::SpentIdUsed) || mutated(Mutation::TornIsWhole);
-            if committed.may_come_again && !careless {
+            if committed == Committed::MayComeAgain && !careless {
                 let why =
                     "a connection broke during a commit, whose request may come once more (KAFKA-17754)";
-                self.tell(Err(LogError::Lost(why.into())));
+                self.tell(Event::Checkpointed(Err(LogError::Lost(why.into()))));
                 return;
             }
             if self.host.uptime().saturating_sub(trimmed) >= TRIM_EVERY {
                 trimmed = self.host.uptime();
-                (self.trim)(&job.position);
+                (self.trim)(&last);
             }
         }
     }
 
-    fn tell(&self, what: Result<i64, LogError>) {
+    fn tell(&self, what: Event) {
         // The lane may have ended; then nobody waits for the answer.
-        let _ = self.events.send(Event::Checkpointed(what));
+        let _ = self.events.send(what);
     }
 
-    /// Commits. A record of a user's topic that Kafka refuses becomes a dead letter, so that it holds up nobody else;
-    /// each turn of the loop turns at least one into a letter.
-    fn commit(
+    /// One transaction: the first checkpoint, and what the lane has to add when that is written. Returns the position that
+    /// is committed.
+    fn transact(
         &self,
         id: &mut dyn Checkpoints,
-        job: &mut Job,
+        first: Job,
+        queue: &Receiver<Work>,
         order: &Watched<Order>,
-    ) -> Result<Committed, LogError> {
-        let Job { records, position } = job;
-        let mut gate = || {
-            crash_point!("checkpoint:produced");
-            // If the lane has ended, the wait for the order ends as well.
-            let _ = self.events.send(Event::Produced(position.checkpoint));
-            if !mutated(Mutation::CommitBeforeAck) {
-                self.acks.wait_for(&*self.host, position.journal_seq, GATE_TIMEOUT)?;
+    ) -> Result<(Position, Committed), LogError> {
+        let mut jobs = vec![first];
+        let mut ends = self.produce(id, &mut jobs, Vec::new())?;
+        while jobs.len() < IN_TRANSACTION_MAX && self.wants_more.load(Ordering::Relaxed) {
+            self.tell(Event::MoreTaken);
+            match next_work(queue, &*self.host) {
+                Some(Some(job)) => jobs.push(job),
+                Some(None) => break,
+                None => return id.abort().and(Err(LogError::Lost("its lane has ended".into()))),
             }
-            self.wait_for_predecessor(position.checkpoint, order)
+            ends = self.produce(id, &mut jobs, ends)?;
+        }
+        crash_point!("checkpoint:produced");
+        self.tell(Event::Produced);
+        let position = jobs.last().map(|job| job.position.clone()).unwrap_or_default();
+        if let Err(closed) = self.gate(&position, jobs.len() as u64, order) {
+            return id.abort().and(Err(closed));
+        }
+        let committed = match id.commit() {
+            Err(_) if mutated(Mutation::UnclearIsAborted) => {
+                ends = self.produce(id, &mut jobs, Vec::new())?;
+                id.commit()?
+            }
+            done => done?,
         };
-        let mut unclear = !mutated(Mutation::UnclearIsAborted);
-        loop {
-            match id.commit(records, &mut gate) {
+        crash_point!("checkpoint:committed");
+        for end in ends {
+            self.tell(Event::Checkpointed(Ok(end)));
+        }
+        Ok((position, committed))
+    }
+
+    /// Writes those that are not written yet; returns where each one ends. A record of a user's topic that Kafka refuses
+    /// becomes a dead letter, so that it holds up nobody else. The refusal has aborted the transaction, so all of it is
+    /// written again; each time at least one more record is a letter.
+    fn produce(
+        &self,
+        id: &mut dyn Checkpoints,
+        jobs: &mut [Job],
+        mut ends: Vec<i64>,
+    ) -> Result<Vec<i64>, LogError> {
+        while let Some(job) = jobs.get_mut(ends.len()) {
+            match id.produce(&job.records) {
+                Ok(end) => ends.push(end),
                 Err(LogError::RefusedRecord { index, topic_wide, text })
-                    if letters::replace_refused(&self.config, records, index, topic_wide, &text) => {}
-                Err(_) if !std::mem::replace(&mut unclear, true) => {}
-                done => return done,
+                    if letters::replace_refused(&self.config, &mut job.records, index, topic_wide, &text) =>
+                {
+                    ends.clear();
+                }
+                Err(error) => return Err(error),
             }
         }
+        Ok(ends)
+    }
+
+    /// Nothing may be visible before what it rests on: the journal's records, and the checkpoints before it.
+    fn gate(&self, position: &Position, checkpoints: u64, order: &Watched<Order>) -> Result<(), LogError> {
+        if !mutated(Mutation::CommitBeforeAck) {
+            self.acks.wait_for(&*self.host, position.journal_seq, GATE_TIMEOUT)?;
+        }
+        self.wait_for_predecessor(position.checkpoint + 1 - checkpoints, order)
     }
 
     fn wait_for_predecessor(&self, checkpoint: u64, order: &Watched<Order>) -> Result<(), LogError> {
@@ -193,15 +274,15 @@ impl Writer {
 }
 
 /// `None` when the lane has ended.
-fn next_job(queue: &Receiver<Job>, host: &dyn Host) -> Option<Job> {
+fn next_work(queue: &Receiver<Work>, host: &dyn Host) -> Option<Work> {
     loop {
-        let mut job = Err(RecvTimeoutError::Timeout);
+        let mut work = Err(RecvTimeoutError::Timeout);
         host.wait(IDLE_MAX, &mut |block| {
-            job = queue.recv_timeout(block);
-            !matches!(job, Err(RecvTimeoutError::Timeout))
+            work = queue.recv_timeout(block);
+            !matches!(work, Err(RecvTimeoutError::Timeout))
         });
-        match job {
-            Ok(job) => return Some(job),
+        match work {
+            Ok(work) => return Some(work),
             Err(RecvTimeoutError::Disconnected) => return None,
             Err(RecvTimeoutError::Timeout) => {}
         }

@@ -127,8 +127,10 @@ pub type Feed = Result<Vec<Record>, LogError>;
 enum Event {
     /// An append was answered; look at the acknowledgements.
     Appended,
-    /// Everything that the checkpoint of this number writes is acknowledged. The next may begin.
-    Produced(u64),
+    /// The transaction that is being written takes one more checkpoint, if there is anything to add.
+    MoreTaken,
+    /// Everything in it is acknowledged. The next may begin.
+    Produced,
     /// The oldest checkpoint ended: offset of its last record, or why it did not.
     Checkpointed(Result<i64, LogError>),
     /// A step body may go on.

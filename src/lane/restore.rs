@@ -47,7 +47,8 @@ pub(super) fn restore(
 }
 
 /// What is broken may be the work of a later owner, which compacts and trims behind its checkpoints: behind the fence only
-/// such a one writes to the changelog. Then the lane is lost, and nothing is broken.
+/// such a one writes to the changelog. Then the lane is lost, and nothing is broken. Read uncommitted: it may have
+/// trimmed already although the marker of its commit is not there yet.
 pub(super) fn unless_lost<T>(
     found: Result<T, LaneEnd>,
     config: &LaneConfig,
@@ -56,7 +57,7 @@ pub(super) fn unless_lost<T>(
 ) -> Result<T, LaneEnd> {
     match found {
         Err(LaneEnd::Broken(why)) => {
-            let now = log.offsets(&config.topics.changelog, config.partition, isolation())?.end;
+            let now = log.offsets(&config.topics.changelog, config.partition, Isolation::Uncommitted)?.end;
             Err(if now > end { LaneEnd::Lost(why) } else { LaneEnd::Broken(why) })
         }
         found => found,

@@ -15,6 +15,7 @@ use crate::core::fact::Fact;
 use crate::core::ids::Millis;
 use crate::core::state::{Key, Position, Row};
 use crate::core::tables::{Tables, history};
+use crate::log::NewRecord;
 use crossbeam_channel::{Receiver, Sender, never, select_biased};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -53,8 +54,10 @@ pub struct Lane {
     /// What the last committed checkpoint says.
     committed: Position,
     committed_next: Arc<AtomicI64>,
-    /// Checkpoints under way, the oldest first: one is being committed and one produced, at most.
+    /// Checkpoints under way, the oldest first.
     pending: VecDeque<Pending>,
+    /// The transaction of the newest one asks for more.
+    asked_for_more: bool,
     turn: MyTurn,
     clock: LaneClock,
     /// When it began.
@@ -71,10 +74,10 @@ enum MyTurn {
 /// A checkpoint under way.
 struct Pending {
     position: Position,
-    /// All of its records are acknowledged.
+    /// Its transaction is written, and has nothing left to do but to commit.
     produced: bool,
-    #[expect(dead_code, reason = "held: dropping it lets the next lane go")]
-    turn: Turn,
+    /// Of the first checkpoint of a transaction. Held: dropping it lets the next lane go.
+    turn: Option<Turn>,
 }
 
 impl Lane {
@@ -84,6 +87,7 @@ impl Lane {
             committed_next: Arc::new(AtomicI64::new(committed.next_command)),
             committed,
             pending: VecDeque::new(),
+            asked_for_more: false,
             turn: MyTurn::Not,
             clock: LaneClock::new(parts.host.clone()),
             last_checkpoint: parts.host.uptime(),
@@ -217,10 +221,12 @@ impl Lane {
                 self.stopping = true;
                 Ok(())
             }
-            Event::Produced(checkpoint) => {
-                for pending in self.pending.iter_mut().filter(|p| p.position.checkpoint == checkpoint) {
-                    pending.produced = true;
-                }
+            Event::MoreTaken => {
+                self.asked_for_more = true;
+                Ok(())
+            }
+            Event::Produced => {
+                self.pending.iter_mut().for_each(|pending| pending.produced = true);
                 Ok(())
             }
             Event::Checkpointed(result) => self.checkpointed(result?),
@@ -305,9 +311,9 @@ impl Lane {
         self.pending.back().map_or(&self.committed, |pending| &pending.position)
     }
 
-    /// Whether a checkpoint may begin: none is under way, or one that has nothing left to do but to commit.
+    /// Whether a transaction may begin: none is under way, or one that has nothing left to do but to commit.
     fn may_begin(&self) -> bool {
-        match self.pending.len() {
+        match self.pending.iter().filter(|pending| pending.turn.is_some()).count() {
             0 => true,
             1 => self.pending.iter().all(|p| p.produced) || mutated(Mutation::ProduceOutOfTurn),
             _ => false,
@@ -323,16 +329,26 @@ impl Lane {
             || saved.journal_seq < self.parts.appender.facts_seq()
     }
 
-    /// Begins a checkpoint as soon as something outgoing waits and none is in the way; otherwise after the interval.
+    /// Writes a checkpoint as soon as something outgoing waits and none is in the way; otherwise after the interval.
     fn checkpoint(&mut self) -> Result<(), LaneEnd> {
         let engine = &self.parts.engine;
         let urgent = engine.outbox.len() > 0 || engine.overlay.dirty() >= DIRTY_MAX || self.stopping;
         let due = self.since_checkpoint() >= engine.config.commit_interval;
-        if !self.may_begin() || !self.is_unsaved() || !(urgent || due) {
+        let wanted = self.is_unsaved() && (urgent || due);
+        if std::mem::take(&mut self.asked_for_more) {
+            if wanted {
+                let (records, position) = self.freeze(None);
+                self.parts.checkpointer.add(records, position);
+            } else {
+                self.parts.checkpointer.add_nothing();
+            }
+        } else if !wanted {
             return Ok(());
-        }
-        if let Some(turn) = self.my_turn() {
-            self.write_checkpoint(turn);
+        } else if !self.may_begin() {
+            self.parts.checkpointer.want_more();
+        } else if let Some(turn) = self.my_turn() {
+            let (records, position) = self.freeze(Some(turn));
+            self.parts.checkpointer.begin(records, position);
         }
         Ok(())
     }
@@ -357,7 +373,8 @@ impl Lane {
         }
     }
 
-    fn write_checkpoint(&mut self, turn: Turn) {
+    /// Closes what was done so far into a checkpoint.
+    fn freeze(&mut self, turn: Option<Turn>) -> (Vec<NewRecord>, Position) {
         let checkpoint = self.saved().checkpoint + 1;
         let parts = &mut self.parts;
         let position = Position {
@@ -375,9 +392,9 @@ impl Lane {
         if mutated(Mutation::StoreBeforeCommit) {
             parts.engine.overlay.write_early();
         }
-        parts.checkpointer.write(records, position.clone());
-        self.pending.push_back(Pending { position, produced: false, turn });
+        self.pending.push_back(Pending { position: position.clone(), produced: false, turn });
         self.last_checkpoint = parts.host.uptime();
+        (records, position)
     }
 
     /// The checkpoint is committed: now, and only now, the store may have it.

@@ -107,6 +107,7 @@ pub fn take_over(takeover: Takeover) -> Result<Lane, LaneEnd> {
             events: sender.clone(),
             trim: trim(&config, log),
             host: host.clone(),
+            wants_more: Arc::default(),
         },
         writer.checkpoints,
         position.checkpoint,

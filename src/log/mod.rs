@@ -180,31 +180,29 @@ pub trait Journal: Send {
     fn close(&mut self) -> Result<(), LogError>;
 }
 
-/// A committed transaction.
+/// What is known of a transaction that was committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Committed {
-    /// Offset of its last record.
-    pub last_offset: i64,
-    /// The request to commit may have been sent twice, and the first one may still be under way. The older transaction
-    /// protocol, the only one that librdkafka speaks, cannot tell it from a request of the id's next transaction, and
-    /// would commit the half of it that is there (KAFKA-17754). Only a take-over, which bumps the epoch, makes the id
-    /// usable again.
-    pub may_come_again: bool,
+pub enum Committed {
+    /// The request to commit was sent once.
+    Once,
+    /// It may have been sent twice, and the first one may still be under way. The older transaction protocol, the only
+    /// one that librdkafka speaks, cannot tell it from a request of the id's next transaction, and would commit the half
+    /// of it that is there (KAFKA-17754). Only a take-over, which bumps the epoch, makes the id usable again.
+    MayComeAgain,
 }
 
-/// Transactions on one id.
+/// Transactions on one id, one after another.
+///
+/// After [`LogError::RefusedRecord`] the transaction is aborted, and nothing of it was written. Any other error means that
+/// the outcome may be unknown: the caller drops the writer and takes over again (rule A).
 pub trait Checkpoints: Send {
-    /// Writes all records in one transaction; the last one is the position record on the changelog. `gate` is called
-    /// when everything is produced and acknowledged, immediately before the commit; if it fails the transaction is
-    /// aborted and the error returned.
-    ///
-    /// After [`LogError::RefusedRecord`] nothing was written, and the next commit may do without that record. Any other
-    /// error means that the outcome may be unknown: the caller drops the writer and takes over again (rule A).
-    fn commit(
-        &mut self,
-        records: &[NewRecord],
-        gate: &mut dyn FnMut() -> Result<(), LogError>,
-    ) -> Result<Committed, LogError>;
+    /// Writes records in the open transaction, or begins one, and waits until all are acknowledged. Returns the offset of
+    /// the last one.
+    fn produce(&mut self, records: &[NewRecord]) -> Result<i64, LogError>;
+    /// Commits the open transaction.
+    fn commit(&mut self) -> Result<Committed, LogError>;
+    /// Aborts it.
+    fn abort(&mut self) -> Result<(), LogError>;
 }
 
 /// A record, lent for the time of a call: whoever keeps it copies what he needs.

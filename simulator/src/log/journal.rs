@@ -6,7 +6,7 @@ use crate::host::SimHost;
 use crate::task::Pause;
 use crate::wire::{LateEnd, Writer};
 use bytes::Bytes;
-use sakia::log::{Journal, JournalAcks, LogError};
+use sakia::log::{Committed, Journal, JournalAcks, LogError};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,8 +48,8 @@ impl SimJournal {
 }
 
 /// Commits; librdkafka asks a few times within one call before it gives up. Whether a request may come once more.
-pub(super) fn commit(host: &SimHost, id: &Arc<str>, epoch: u32) -> Result<bool, LogError> {
-    let mut may_come_again = false;
+pub(super) fn commit(host: &SimHost, id: &Arc<str>, epoch: u32) -> Result<Committed, LogError> {
+    let mut committed = Committed::Once;
     for _ in 0..3 {
         {
             // Its connection broke: it is sent again, but the first one is still somewhere.
@@ -58,7 +58,7 @@ pub(super) fn commit(host: &SimHost, id: &Arc<str>, epoch: u32) -> Result<bool, 
             if world.fault(late) {
                 let of = world.broker.open_number(id, epoch);
                 world.wire.late.push(LateEnd { id: id.clone(), epoch, of });
-                may_come_again = true;
+                committed = Committed::MayComeAgain;
             }
         }
         let said = ask_until_free(host, |world| {
@@ -67,10 +67,10 @@ pub(super) fn commit(host: &SimHost, id: &Arc<str>, epoch: u32) -> Result<bool, 
             said
         });
         match said {
-            Ok(Ok(())) => return Ok(may_come_again),
+            Ok(Ok(())) => return Ok(committed),
             Ok(Err(refusal)) => return Err(lost(id, refusal)),
             Err(Unclear) => {
-                may_come_again = true;
+                committed = Committed::MayComeAgain;
                 let mut world = host.sim.world();
                 if world.chaos && world.rng.bool() {
                     break;

@@ -12,29 +12,45 @@ const PATIENCE: Duration = Duration::from_secs(CHECKPOINT_TRANSACTION_TIMEOUT.as
 /// One of a lane's two writers of checkpoints.
 pub struct KafkaCheckpoints {
     transaction: Transaction,
+    /// When the open transaction has to be over.
+    deadline: Option<Instant>,
 }
 
 impl KafkaCheckpoints {
     pub(crate) fn new(transaction: Transaction) -> Self {
-        KafkaCheckpoints { transaction }
+        KafkaCheckpoints { transaction, deadline: None }
+    }
+
+    fn end(&mut self) -> Result<Instant, LogError> {
+        self.deadline.take().ok_or_else(|| LogError::Refused("no transaction is open".into()))
     }
 }
 
 impl Checkpoints for KafkaCheckpoints {
-    fn commit(
-        &mut self,
-        records: &[NewRecord],
-        gate: &mut dyn FnMut() -> Result<(), LogError>,
-    ) -> Result<Committed, LogError> {
+    fn produce(&mut self, records: &[NewRecord]) -> Result<i64, LogError> {
         if records.is_empty() {
             return Err(LogError::Refused("a checkpoint without a position record".into()));
         }
-        let deadline = Instant::now() + PATIENCE;
-        let last_offset = self.transaction.produce(records, deadline)?;
-        if let Err(closed) = gate() {
-            return self.transaction.abort(deadline).and(Err(closed));
+        if let Some(deadline) = self.deadline {
+            let more = self.transaction.produce_more(records, deadline);
+            if more.is_err() {
+                self.deadline = None;
+            }
+            return more;
         }
-        let may_come_again = self.transaction.commit(deadline)?;
-        Ok(Committed { last_offset, may_come_again })
+        let deadline = Instant::now() + PATIENCE;
+        let last = self.transaction.produce(records, deadline)?;
+        self.deadline = Some(deadline);
+        Ok(last)
+    }
+
+    fn commit(&mut self) -> Result<Committed, LogError> {
+        let deadline = self.end()?;
+        self.transaction.commit(deadline)
+    }
+
+    fn abort(&mut self) -> Result<(), LogError> {
+        let deadline = self.end()?;
+        self.transaction.abort(deadline)
     }
 }

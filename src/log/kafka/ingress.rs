@@ -3,7 +3,7 @@
 use super::config::{CHECKPOINT_TRANSACTION_TIMEOUT, KafkaConfig};
 use super::membership::Membership;
 use super::transaction::Transaction;
-use crate::log::{LogError, NewRecord};
+use crate::log::{Committed, LogError, NewRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ impl IngressWriter {
         let group = membership.group_metadata()?;
         self.transaction.produce(records, deadline)?;
         self.transaction.send_offsets(&offsets, &group, deadline)?;
-        if self.transaction.commit(deadline)? {
+        if self.transaction.commit(deadline)? == Committed::MayComeAgain {
             let said = "moved, but its commit may come once more, to the next transaction";
             return Err(LogError::Lost(format!("topic {topic} partition {partition}: {said}")));
         }

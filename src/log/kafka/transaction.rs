@@ -5,7 +5,7 @@ use super::detached::Detached;
 use super::fault;
 use super::fence::open_fenced;
 use super::record;
-use crate::log::{LogError, NewRecord};
+use crate::log::{Committed, LogError, NewRecord};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -217,17 +217,23 @@ impl Transaction {
         .map_err(|trouble| self.told(trouble))
     }
 
+    /// The same in the transaction that is open already.
+    pub(crate) fn produce_more(&mut self, records: &[NewRecord], deadline: Instant) -> Result<i64, LogError> {
+        let sent = self.send_all(records, deadline);
+        sent.and_then(|()| self.drain(false, deadline)).map_err(|trouble| self.told(trouble))
+    }
+
     /// One transaction up to its commit.
     fn attempt(&mut self, records: &[NewRecord], skipped: bool, deadline: Instant) -> Result<i64, Trouble> {
-        self.begin_and_send(records, deadline)?;
+        self.producer.begin_transaction().map_err(|e| self.lost("begin", &fault::text(&e)))?;
+        self.send_all(records, deadline)?;
         self.drain(skipped, deadline)
     }
 
-    fn begin_and_send(&mut self, records: &[NewRecord], deadline: Instant) -> Result<(), Trouble> {
+    fn send_all(&mut self, records: &[NewRecord], deadline: Instant) -> Result<(), Trouble> {
         if u32::try_from(records.len()).is_err() {
             return Err(LogError::Refused("too many records for one transaction".into()).into());
         }
-        self.producer.begin_transaction().map_err(|e| self.lost("begin", &fault::text(&e)))?;
         self.generation = self.generation.wrapping_add(1);
         *self.producer.context().delivered() = Delivered {
             generation: self.generation,
@@ -383,10 +389,9 @@ impl Transaction {
         }
     }
 
-    /// Commits; `true` if the request may come to the broker once more: then the id is not to be used again.
-    pub(crate) fn commit(&self, deadline: Instant) -> Result<bool, LogError> {
-        let (committed, unbroken) = self.unbroken(deadline, || commit(&self.producer, &self.id, deadline));
-        committed.map(|()| !unbroken)
+    pub(crate) fn commit(&self, deadline: Instant) -> Result<Committed, LogError> {
+        let (done, unbroken) = self.unbroken(deadline, || commit(&self.producer, &self.id, deadline));
+        done.map(|()| if unbroken { Committed::Once } else { Committed::MayComeAgain })
     }
 
     /// Aborts, and fails if the request may come to the broker once more.
