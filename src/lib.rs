@@ -41,6 +41,8 @@ pub mod client;
 #[cfg(feature = "engine")]
 pub mod config;
 #[cfg(feature = "engine")]
+mod http;
+#[cfg(feature = "engine")]
 mod ingress;
 #[cfg(feature = "lane")]
 pub mod lane;
@@ -50,6 +52,8 @@ pub mod log;
 mod runtime;
 #[cfg(feature = "lane")]
 pub mod store;
+#[cfg(feature = "lane")]
+pub mod telemetry;
 
 #[cfg(feature = "engine")]
 pub use crate::client::{Client, Handle};

@@ -75,8 +75,15 @@ impl Client {
     /// Connects, and waits until every lane of the app answers. A client reads what is committed; only who wants to
     /// know when a lane works reads more.
     pub(crate) fn connect(brokers: &str, app: &str, lanes: i32, isolation: Isolation) -> Result<Self> {
+        let mut client = Self::in_advance(brokers, app, lanes, isolation)?;
+        client.every_lane_answers()?;
+        Ok(client)
+    }
+
+    /// Connects, whether or not the app is there.
+    pub(crate) fn in_advance(brokers: &str, app: &str, lanes: i32, isolation: Isolation) -> Result<Self> {
         let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis().try_into()?;
-        let mut client = Client {
+        Ok(Client {
             app: app.into(),
             lanes,
             commands: format!("{app}.commands"),
@@ -84,9 +91,7 @@ impl Client {
             replies: Reader::at_end(brokers, &format!("{app}.replies"), isolation)?,
             run,
             started: 0,
-        };
-        client.every_lane_answers()?;
-        Ok(client)
+        })
     }
 
     /// Waits until every lane has completed a workflow.

@@ -3,7 +3,7 @@
 use crate::bench::Outcome;
 use crate::figures::{Round, Spread, quantile, spread};
 use crate::plan::{CLOSED, RESTATE, SAKIA};
-use crate::workloads::{lanes, recovery};
+use crate::workloads::{lanes, recovery, restore};
 use std::fmt::Write as _;
 
 /// A goal.
@@ -89,6 +89,13 @@ const GOALS: &[Goal] = &[
         of_sakia(o, "M", "clean_start_s")
     }),
     at_most("M", "wake, p50", 5.0, "ms", |o| of_sakia(o, "M", "wake_p50_ms")),
+    at_most(
+        "D",
+        "restore of ten million rows to the first command, against only reading them",
+        1.5,
+        "×",
+        |o| o.results.ratio("D", [SAKIA, restore::BARE], "seconds"),
+    ),
     at_most("L", "step 10,000 against step 10", 1.2, "×", |o| of_sakia(o, "L", "late_to_early")),
     at_most("X", "CPU per step, 8 lanes against 1 (512 in flight)", 1.2, "×", |o| {
         let at = |n| o.results.value("X", &lanes::side(n, 1, 1, 512), "cpu_us_per_step");

@@ -5,6 +5,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Header, Headers as _, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -55,8 +56,12 @@ const COMMANDS: &[(&str, &str)] = &[("message.timestamp.type", "LogAppendTime"),
 /// Settings of an app's journal.
 pub(crate) const JOURNAL: &[(&str, &str)] = &[("retention.ms", "-1"), ("retention.bytes", "-1"), RECORD_SIZE];
 /// Settings of an app's changelog.
-pub(crate) const CHANGELOG: &[(&str, &str)] =
-    &[("cleanup.policy", "compact"), ("min.compaction.lag.ms", "3600000"), RECORD_SIZE];
+pub(crate) const CHANGELOG: &[(&str, &str)] = &[
+    ("cleanup.policy", "compact"),
+    ("min.compaction.lag.ms", "3600000"),
+    ("segment.bytes", "67108864"),
+    RECORD_SIZE,
+];
 
 /// A topic to be made.
 pub(crate) struct NewOne {
@@ -150,12 +155,21 @@ pub(crate) struct Producer {
 impl Producer {
     /// A producer; with an id it has fenced its predecessor when this returns.
     pub(crate) fn open(brokers: &str, id: Option<&str>) -> Result<Self> {
+        Self::with_linger(brokers, id, "0")
+    }
+
+    /// One that fills a topic: it waits until there is enough for a batch.
+    pub(crate) fn bulk(brokers: &str, id: &str) -> Result<Self> {
+        Self::with_linger(brokers, Some(id), "5")
+    }
+
+    fn with_linger(brokers: &str, id: Option<&str>, linger_ms: &str) -> Result<Self> {
         let (sender, reports) = channel();
         let mut config = base(brokers);
         config
             .set("enable.idempotence", "true")
             .set("acks", "all")
-            .set("linger.ms", "0")
+            .set("linger.ms", linger_ms)
             // The lane of a key, as every client of Kafka's computes it.
             .set("partitioner", "murmur2_random")
             .set("queue.buffering.max.messages", "1000000")
@@ -291,5 +305,39 @@ impl Reader {
     /// The next record, which must come.
     pub(crate) fn expect(&self) -> Result<Record> {
         self.next(PATIENCE)?.with_context(|| format!("nothing comes on {}", self.topic))
+    }
+}
+
+/// What a read through a topic met.
+pub(crate) struct Through {
+    /// Committed records.
+    pub(crate) records: u64,
+    /// Bytes of their keys and values.
+    pub(crate) bytes: u64,
+}
+
+/// Reads partition 0 from its beginning to its end, committed, and looks at nothing: a plain consumer in its defaults.
+pub(crate) fn read_through(brokers: &str, topic: &str) -> Result<Through> {
+    let consumer: BaseConsumer = base(brokers)
+        .set("group.id", "bench")
+        .set("enable.auto.commit", "false")
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
+        .create()?;
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, 0, Offset::Beginning)?;
+    consumer.assign(&list)?;
+    let mut read = Through { records: 0, bytes: 0 };
+    loop {
+        match consumer.poll(PATIENCE) {
+            None => bail!("nothing more comes on {topic}"),
+            // Nobody writes meanwhile, so this is the end.
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(read),
+            Some(Err(error)) => bail!("{topic}: {error}"),
+            Some(Ok(message)) => {
+                read.records += 1;
+                read.bytes += (message.key_len() + message.payload_len()) as u64;
+            }
+        }
     }
 }

@@ -33,7 +33,7 @@ use std::path::PathBuf;
 #[derive(Parser)]
 pub(crate) struct Options {
     /// Only these workloads, separated by commas: E1 E64 E512 C1 C64 C512 F1 F16 S64 step T K R L X, and with --long
-    /// M T1M Z.
+    /// M D T1M Z.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Beside these peers, separated by commas: restate temporal kafka-streams, or none.
@@ -42,7 +42,7 @@ pub(crate) struct Options {
     /// Rounds of what is measured in turn. Rounds in which the machine changed its speed are repeated, twice at most.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Also the workloads that take long: M, T1M and Z.
+    /// Also the workloads that take long: M, D, T1M and Z.
     #[arg(long)]
     long: bool,
     /// Seconds of load before the first round. A JVM is slow until it has compiled what it does often.

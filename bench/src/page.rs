@@ -160,6 +160,20 @@ const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        workload: "D",
+        title: "a lane of 10,000,000 rows whose disk is gone",
+        about: "Five million instances that wait for a signal, two rows each, in checkpoints of 10,000 rows. Bare: a plain consumer in its defaults reads the changelog, committed, and looks at nothing. Sakia: from the start of the process with an empty state folder to the result of its first command. In turn.",
+        columns: &[
+            ("seconds", "s"),
+            ("records_per_second", "records/s"),
+            ("mb_per_second", "MB/s"),
+            ("cpu_s", "CPU s"),
+            ("rss_mb", "RSS MB"),
+            ("peak_mb", "peak RSS MB"),
+            ("disk_mb", "disk MB"),
+        ],
+    },
+    Section {
         workload: "Z",
         title: "a long time at 80 % of the maximum",
         about: "Ten-step workflows started at a steady rate. First and last are the first and the last tenth.",

@@ -54,6 +54,7 @@ pub(crate) const OTHERS: &[(&str, bool)] = &[
     ("X", false),
     ("T1M", true),
     ("M", true),
+    ("D", true),
     ("Z", true),
 ];
 

@@ -63,19 +63,23 @@ pub(crate) struct Subject {
 impl Subject {
     /// Makes its topics and starts its processes; they may still be taking their lanes over.
     pub(crate) fn start(places: &Places, broker: &Broker, make: Make) -> Result<Self> {
-        kafka::make_app_topics(broker.bootstrap(), &make.name, make.lanes, make.copies)?;
-        let mut subject = Subject {
-            places: places.clone(),
-            brokers: broker.bootstrap().into(),
-            broker_processes: broker.watched(),
-            processes: Vec::new(),
-            make,
-        };
+        let mut subject = Self::down(places, broker, make)?;
         for number in 0..subject.make.processes {
-            subject.processes.push(None);
             subject.revive(number)?;
         }
         Ok(subject)
+    }
+
+    /// Makes its topics, and starts nothing yet.
+    pub(crate) fn down(places: &Places, broker: &Broker, make: Make) -> Result<Self> {
+        kafka::make_app_topics(broker.bootstrap(), &make.name, make.lanes, make.copies)?;
+        Ok(Subject {
+            places: places.clone(),
+            brokers: broker.bootstrap().into(),
+            broker_processes: broker.watched(),
+            processes: (0..make.processes).map(|_| None).collect(),
+            make,
+        })
     }
 
     /// Its name.
@@ -106,6 +110,11 @@ impl Subject {
     pub(crate) fn client_that_reads(&self, isolation: Isolation) -> Result<Client> {
         let client = Client::connect(&self.brokers, &self.make.name, self.make.lanes, isolation);
         client.with_context(|| self.end_of_logs())
+    }
+
+    /// A client for which the app need not run yet.
+    pub(crate) fn client_in_advance(&self) -> Result<Client> {
+        Client::in_advance(&self.brokers, &self.make.name, self.make.lanes, Isolation::Committed)
     }
 
     fn end_of_logs(&self) -> String {

@@ -53,6 +53,11 @@ pub(crate) fn proportional_mb(process: u32) -> f64 {
     megabytes(process, "smaps_rollup", "Pss:")
 }
 
+/// The most that a process ever had resident, in MB.
+pub(crate) fn peak_mb(process: u32) -> f64 {
+    megabytes(process, "status", "VmHWM:")
+}
+
 /// A process whose use is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Watched {

@@ -2,14 +2,17 @@
 
 use super::topics_init::blocking;
 use super::{Command, Exit, Failure, output};
-use crate::config::topics::{self, TopicLayout, TopicsError};
+use crate::config::topics::{self, Finding, TopicLayout, TopicsError};
 use crate::log::kafka::Admin;
 use serde_json::json;
 
 pub(super) async fn run(command: &Command) -> Result<(), Failure> {
     let layout = layout(command).await?;
     if command.json {
-        return output::json(&json!({ "partitions": layout.partitions, "findings": [] }));
+        return output::json(&json!({ "partitions": layout.partitions, "findings": all(&layout.advice) }));
+    }
+    for advice in &layout.advice {
+        output::line(&format!("advice: {advice}"))?;
     }
     output::line(&format!("the topics of {} are as they should be: {} lanes", command.app, layout.partitions))
 }
@@ -26,13 +29,15 @@ pub(super) async fn layout(command: &Command) -> Result<TopicLayout, Failure> {
     match checked {
         Ok(layout) => Ok(layout),
         Err(TopicsError::Findings(findings)) if command.json => {
-            let all: Vec<_> = findings
-                .iter()
-                .map(|f| json!({ "code": f.code.code(), "topic": f.topic, "what": f.what, "remedy": f.remedy }))
-                .collect();
-            output::json(&json!({ "findings": all }))?;
+            output::json(&json!({ "findings": all(&findings) }))?;
             Err(Failure::new(Exit::Failed, format!("{} findings", findings.len())))
         }
         Err(error) => Err(error.into()),
     }
+}
+
+fn all(findings: &[Finding]) -> Vec<serde_json::Value> {
+    let one =
+        |f: &Finding| json!({ "code": f.code.code(), "topic": f.topic, "what": f.what, "remedy": f.remedy });
+    findings.iter().map(one).collect()
 }

@@ -110,6 +110,8 @@ fn read(mut table: Map<String, Value>, problems: &mut Vec<Problem>) -> Config {
         cache_bytes: keys.take("cache_bytes", default.cache_bytes),
         restore_bytes: keys.take("restore_bytes", default.restore_bytes),
         payload_limit_bytes: keys.take("payload_limit_bytes", default.payload_limit_bytes),
+        http_address: keys.take("http_address", default.http_address),
+        http_insecure: keys.take("http_insecure", default.http_insecure),
         answer_timeout_ms: keys.take("answer_timeout_ms", default.answer_timeout_ms),
         kafka: keys.take_kafka(),
     };

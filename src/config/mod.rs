@@ -12,6 +12,7 @@ pub use reach::Unreachable;
 use crate::log::kafka::KafkaConfig;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Everything that can be set. Each field has a key of the same name in `sakia.toml` and a variable `SAKIA_…` in the
@@ -54,6 +55,11 @@ pub struct Config {
     pub restore_bytes: usize,
     /// Largest payload, in bytes, of a start, signal, step result or outgoing record. Default 983040.
     pub payload_limit_bytes: usize,
+    /// Where `/metrics`, `/healthz` and `/readyz` are served, for example `127.0.0.1:9464`; port 0 takes any that is free,
+    /// and the log says which. Beyond loopback only with `http_insecure`. Default: none, and no port is open.
+    pub http_address: Option<SocketAddr>,
+    /// Lets `http_address` be one that others can reach, although nobody is asked who he is. Default false.
+    pub http_insecure: bool,
     /// How long a client waits for an answer of the app to a question such as `show`, in milliseconds. Default 10000.
     pub answer_timeout_ms: u64,
     /// Further librdkafka properties, such as `security.protocol`; those that would break a promise are refused. In
@@ -75,6 +81,8 @@ impl Default for Config {
             cache_bytes: 64 * 1024 * 1024,
             restore_bytes: 256 * 1024 * 1024,
             payload_limit_bytes: crate::core::limits::Limits::default().payload_bytes,
+            http_address: None,
+            http_insecure: false,
             answer_timeout_ms: 10_000,
             kafka: BTreeMap::new(),
         }
@@ -173,12 +181,26 @@ impl Config {
             "payload_limit_bytes",
             format!("{} is not between 1024 and {MOST} bytes", self.payload_limit_bytes),
         );
+        demand(
+            self.http_insecure || self.http_address.is_none_or(|at| at.ip().is_loopback()),
+            "http_address",
+            "it can be reached from other machines, and nobody is asked who he is; take a loopback address such as \
+             127.0.0.1, or set http_insecure if only those whom you trust can reach it"
+                .into(),
+        );
         let named = self.instance_id.as_deref().is_none_or(|id| !id.is_empty());
         demand(
             named,
             "instance_id",
             "it is empty; give a name that no other process has, or leave it out".into(),
         );
+        found.extend(self.kafka_problems());
+        found
+    }
+
+    /// What librdkafka must not be told.
+    fn kafka_problems(&self) -> Vec<Problem> {
+        let mut found = Vec::new();
         for (name, value) in &self.kafka {
             let one = KafkaConfig {
                 bootstrap: "x:1".into(),
@@ -208,6 +230,8 @@ impl fmt::Debug for Config {
             .field("cache_bytes", &self.cache_bytes)
             .field("restore_bytes", &self.restore_bytes)
             .field("payload_limit_bytes", &self.payload_limit_bytes)
+            .field("http_address", &self.http_address)
+            .field("http_insecure", &self.http_insecure)
             .field("answer_timeout_ms", &self.answer_timeout_ms)
             .finish()
     }

@@ -48,6 +48,18 @@ fn all_mistakes_are_listed_at_once_each_with_its_key_and_where_it_came_from() {
 }
 
 #[test]
+fn a_port_that_others_can_reach_is_refused_unless_it_is_meant() {
+    let open = ("SAKIA_HTTP_ADDRESS", "0.0.0.0:9464");
+    let error = from("", &[open]).unwrap_err().to_string();
+    assert!(error.contains("http_address: it can be reached from other machines"), "{error}");
+    let read = from("http_insecure = true\n", &[open]).unwrap();
+    assert_eq!(read.http_address.unwrap().port(), 9464);
+    for inside in ["127.0.0.1:0", "[::1]:9464"] {
+        assert!(from("", &[("SAKIA_HTTP_ADDRESS", inside)]).is_ok(), "{inside}");
+    }
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     let error = load::load(Some(Path::new("/nowhere/sakia.toml")), std::iter::empty()).unwrap_err();
     assert!(error.to_string().contains("/nowhere/sakia.toml: cannot be read"), "{error}");

@@ -9,12 +9,12 @@ use crate::codec::group::Group;
 use crate::codec::{headers, key, row};
 use crate::core::ids::Millis;
 use crate::core::state::{Key, Position, Row};
-use crate::log::{Isolation, Log, OffsetRange, Record};
-use crate::store::{Store, Write};
+use crate::log::{Isolation, Lent, Log, OffsetRange};
+use crate::store::{Batch, Store};
 use std::time::Duration;
 
-/// Memory that a record takes in a batch beside its bytes.
-const RECORD_OVERHEAD_BYTES: usize = 128;
+/// Records between two looks at the clock.
+const LOOK_EVERY: u64 = 256;
 /// How long the log may stay silent before the restore gives up.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Behind the last record of a checkpoint there is always the marker of its transaction.
@@ -113,28 +113,37 @@ fn read(
 ) -> Result<(), LaneEnd> {
     let topic = &config.topics.changelog;
     let start = from.max(range.start);
-    let mut run = Run::new(config, store, host, from)?;
+    let mut run = Run::new(config, store, host, (from, range.end))?;
     let mut reader = log.read(topic, config.partition, start, isolation())?;
     let mut progress = Progress::new(config, start, range.end);
     let mut count = start;
-    let mut heard = host.uptime();
+    let mut silent_since = None;
     while (if mutated(Mutation::CountRecords) { count } else { reader.position()? }) < range.end {
-        match reader.next(Duration::from_millis(100))? {
+        let (mut taken, mut beyond) = (Ok(()), false);
+        let came = reader.lend(Duration::from_millis(100), headers::GROUP, &mut |record| {
             // Of a later owner, which has fenced this one: its checkpoint may be cut here.
-            Some(record) if record.offset >= range.end => break,
-            Some(record) => {
-                heard = host.uptime();
+            beyond = record.offset >= range.end;
+            if !beyond {
                 progress.at(record.offset);
-                count += 1;
-                run.take(record)?;
+                taken = run.take(record);
             }
-            None if host.uptime().saturating_sub(heard) > SILENCE_MAX => {
-                return Err(LaneEnd::Lost(format!(
-                    "the changelog {topic} partition {} gave nothing for {SILENCE_MAX:?}, short of its end {}",
-                    config.partition, range.end
-                )));
-            }
-            None => {}
+        })?;
+        taken?;
+        if beyond {
+            break;
+        }
+        if came {
+            count += 1;
+            silent_since = None;
+            continue;
+        }
+        run.look_at_the_clock();
+        let since = *silent_since.get_or_insert_with(|| host.uptime());
+        if host.uptime().saturating_sub(since) > SILENCE_MAX {
+            return Err(LaneEnd::Lost(format!(
+                "the changelog {topic} partition {} gave nothing for {SILENCE_MAX:?}, short of its end {}",
+                config.partition, range.end
+            )));
         }
     }
     progress.done();
@@ -155,14 +164,20 @@ struct Run<'a> {
     config: &'a LaneConfig,
     store: &'a mut dyn Store,
     host: &'a dyn Host,
+    /// The changelog's end.
+    end: i64,
     /// The last record seen, its offset and its time.
     last: Option<(Group, i64, Millis)>,
     /// The store's last checkpoint and its time.
     stored: Option<(u64, Millis)>,
     /// Deletions since then must still be on the changelog: the time of the store, or of now if it is empty.
     since: Millis,
-    batch: Vec<Write>,
-    bytes: usize,
+    batch: Batch,
+    /// What the batch before may still hold, while it is written.
+    writing_bytes: usize,
+    /// Records younger than this cannot have been compacted away.
+    strict_from: Option<Millis>,
+    records: u64,
     share: Share,
 }
 
@@ -171,24 +186,48 @@ impl<'a> Run<'a> {
         config: &'a LaneConfig,
         store: &'a mut dyn Store,
         host: &'a dyn Host,
-        from: i64,
+        (from, end): (i64, i64),
     ) -> Result<Self, LaneEnd> {
         let stored = if from > 0 { position(store)?.map(|p| (p.checkpoint, p.now)) } else { None };
         let since = stored.map_or(host.now(), |(_, written)| written);
-        let share = config.restore_budget.enter();
-        Ok(Run { config, store, host, last: None, stored, since, batch: Vec::new(), bytes: 0, share })
+        let share = config.restore_budget.enter(config.partition);
+        let mut run = Run {
+            config,
+            store,
+            host,
+            end,
+            last: None,
+            stored,
+            since,
+            batch: Batch::default(),
+            writing_bytes: 0,
+            strict_from: None,
+            records: 0,
+            share,
+        };
+        run.look_at_the_clock();
+        Ok(run)
     }
 
-    /// Whether nothing since then can have been compacted away: such records form complete checkpoints. By the time of
-    /// now, as compaction goes on during a restore; half of the lag is left for clocks that differ.
-    fn is_strict(&self, time: Millis) -> bool {
+    /// By the time of now, as compaction goes on during a restore; half of the lag is left for clocks that differ, and
+    /// for the moment since the last look: one for each record would be a tenth of the restore.
+    fn look_at_the_clock(&mut self) {
         let lag = u64::try_from(self.config.min_compaction_lag.as_millis()).unwrap_or(u64::MAX);
         // Without a lag compaction may have touched anything.
-        lag > 0 && time >= self.host.now().saturating_sub(lag / 2)
+        self.strict_from = (lag > 0).then(|| self.host.now().saturating_sub(lag / 2));
     }
 
-    fn take(&mut self, record: Record) -> Result<(), LaneEnd> {
-        let group = match record.header(headers::GROUP).map(|h| Group::decode(h)) {
+    /// Whether nothing since then can have been compacted away: such records form complete checkpoints.
+    fn is_strict(&self, time: Millis) -> bool {
+        self.strict_from.is_some_and(|from| time >= from)
+    }
+
+    fn take(&mut self, record: Lent<'_>) -> Result<(), LaneEnd> {
+        self.records += 1;
+        if self.records.is_multiple_of(LOOK_EVERY) {
+            self.look_at_the_clock();
+        }
+        let group = match record.header.map(Group::decode) {
             Some(Ok(group)) => group,
             Some(Err(error)) => return Err(self.broken(record.offset, &error.to_string())),
             None => return Err(self.broken(record.offset, "a record that no lane wrote")),
@@ -202,14 +241,18 @@ impl<'a> Run<'a> {
         let Some(key) = record.key else {
             return Err(self.broken(record.offset, "a record without a key"));
         };
-        if let Err(error) = key::decode(&key) {
+        if let Err(error) = key::check(key) {
             return Err(self.broken(record.offset, &error.to_string()));
         }
-        self.bytes += key.len() + record.value.as_ref().map_or(0, bytes::Bytes::len) + RECORD_OVERHEAD_BYTES;
-        self.batch.push((key, record.value));
+        if self.batch.is_empty() {
+            self.batch = Batch::with_room(self.share.batch_bytes());
+        }
+        self.batch.push(key, record.value);
+        let bytes = self.batch.memory_bytes();
+        self.share.read(self.writing_bytes + bytes, self.end - record.offset - 1);
         self.last = Some((group, record.offset, time));
         // Only whole checkpoints where they can be told: then a store that was interrupted resumes between two.
-        if self.bytes >= self.share.bytes() && (group.is_last() || !self.is_strict(time)) {
+        if bytes >= self.share.batch_bytes() && (group.is_last() || !self.is_strict(time)) {
             self.flush(record.offset + 1)?;
         }
         Ok(())
@@ -254,9 +297,9 @@ impl<'a> Run<'a> {
             return Err(LaneEnd::Lost("the restore took longer than deletions are kept".into()));
         }
         crash_point!("restore:before-batch");
+        self.writing_bytes = self.batch.memory_bytes();
         self.store.load(std::mem::take(&mut self.batch), next_offset)?;
         crash_point!("restore:after-batch");
-        self.bytes = 0;
         Ok(())
     }
 
@@ -266,7 +309,8 @@ impl<'a> Run<'a> {
         if !last.is_last() && !mutated(Mutation::TornIsWhole) {
             return Err(self.broken(offset, "the last checkpoint has no position: it is torn"));
         }
-        self.flush(offset + 1)
+        self.flush(offset + 1)?;
+        Ok(self.store.settle()?)
     }
 
     fn broken(&self, offset: i64, why: &str) -> LaneEnd {

@@ -1,10 +1,12 @@
 //! One thread per lane: takes it over, runs it, and takes it over again when it was lost, as long as it is ours.
 
 use super::host::SystemHost;
+use super::measured::MeasuredFeed;
 use super::process::Shared;
 use crate::lane::{Lane, LaneConfig, LaneEnd, LaneHandle, Takeover, take_over};
 use crate::log::LogError;
 use crate::store::Stores;
+use crate::telemetry::LaneState;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -26,12 +28,19 @@ struct Control {
     changed: std::sync::Condvar,
 }
 
-#[derive(Default)]
 struct ControlState {
     stop: bool,
+    /// What the thread is doing, for whoever asks.
+    doing: LaneState,
     handle: Option<LaneHandle>,
     /// Offset of the next command after the last checkpoint.
     committed: Option<i64>,
+}
+
+impl Default for ControlState {
+    fn default() -> Self {
+        ControlState { stop: false, doing: LaneState::TakingOver, handle: None, committed: None }
+    }
 }
 
 impl LaneWorker {
@@ -59,6 +68,12 @@ impl LaneWorker {
         self.thread.is_finished()
     }
 
+    /// What it is doing.
+    pub(super) fn state(&self) -> LaneState {
+        let state = self.control.lock();
+        if state.stop { LaneState::Ending } else { state.doing }
+    }
+
     /// What lag tools may know.
     pub(super) fn committed(&self) -> Option<i64> {
         let state = self.control.lock();
@@ -73,6 +88,10 @@ impl Control {
 
     fn stopped(&self) -> bool {
         self.lock().stop
+    }
+
+    fn now(&self, doing: LaneState) {
+        self.lock().doing = doing;
     }
 
     /// Sleeps, but not past a stop.
@@ -93,6 +112,7 @@ impl Control {
             handle.stop();
         }
         state.handle = Some(handle);
+        state.doing = LaneState::Running;
     }
 
     fn ended(&self) {
@@ -106,6 +126,7 @@ fn life(shared: &Shared, partition: i32, control: &Control) {
     let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
     let mut backoff = FIRST_BACKOFF;
     while !control.stopped() {
+        control.now(LaneState::TakingOver);
         match once(shared, partition, control, &mut backoff) {
             LaneEnd::Stopped => return,
             LaneEnd::Lost(why) => {
@@ -124,9 +145,11 @@ fn life(shared: &Shared, partition: i32, control: &Control) {
             }
             LaneEnd::Broken(why) => {
                 tracing::error!(app = %shared.app, lane = partition, "lane stopped, an operator has to look: {why}");
+                control.now(LaneState::Broken);
                 return control.wait_for_stop();
             }
         }
+        control.now(LaneState::Waiting);
         control.pause(backoff);
         backoff = (backoff * 2).min(LONGEST_BACKOFF);
     }
@@ -144,7 +167,7 @@ fn once(shared: &Shared, partition: i32, control: &Control, backoff: &mut Durati
     let config = LaneConfig { partition, ..shared.lane.clone() };
     let lane = match take_over(Takeover {
         config,
-        log: shared.log.clone(),
+        log: shared.lane_log.clone(),
         store,
         registry: shared.registry.clone(),
         runtime: shared.tokio.clone(),
@@ -164,7 +187,8 @@ fn once(shared: &Shared, partition: i32, control: &Control, backoff: &mut Durati
 
 fn feed_and_run(shared: &Shared, partition: i32, lane: Lane) -> LaneEnd {
     let (sender, feed) = crossbeam_channel::bounded(FEED_BATCHES);
-    if let Err(error) = shared.feed.add(&shared.topics.commands, partition, lane.next_command(), sender) {
+    let sink = MeasuredFeed { lane: sender, metrics: shared.metrics.lane(partition) };
+    if let Err(error) = shared.feed.add(&shared.topics.commands, partition, lane.next_command(), sink) {
         return lost(&error);
     }
     let end = lane.run(&feed);

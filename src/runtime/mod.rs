@@ -4,7 +4,9 @@ mod app;
 mod host;
 mod ingress_worker;
 mod lane_worker;
+mod measured;
 mod process;
+mod report;
 mod stream;
 
 pub use app::App;

@@ -2,18 +2,23 @@
 
 use super::ingress_worker::IngressWorker;
 use super::lane_worker::LaneWorker;
+use super::measured::MeasuredLog;
+use super::report::ProcessReport;
 use crate::config::{Config, topics};
 use crate::core::limits::Limits;
+use crate::http::Server;
 use crate::ingress::Binding;
 use crate::lane::{LaneConfig, RestoreBudget, Topics, Turnstile};
-use crate::log::LogError;
 use crate::log::kafka::{
     CommandFeed, KafkaConfig, KafkaLog, Membership, MembershipEvent, TopicPartition, partition_for,
 };
+use crate::log::{Log, LogError};
 use crate::store::Identity;
 use crate::store::rocks::RocksStores;
+use crate::telemetry::Metrics;
 use crate::workflow::registry::Registry;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -32,6 +37,9 @@ pub(super) struct Shared {
     pub(super) app: Arc<str>,
     pub(super) kafka: KafkaConfig,
     pub(super) log: Arc<KafkaLog>,
+    /// The same, as the lanes use it: counted.
+    pub(super) lane_log: Arc<dyn Log>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) stores: RocksStores,
     pub(super) feed: CommandFeed,
     pub(super) topics: Topics,
@@ -76,7 +84,7 @@ pub(super) struct Parts {
     pub(super) bindings: Vec<Arc<Binding>>,
 }
 
-enum Worker {
+pub(super) enum Worker {
     Lane(LaneWorker),
     Ingress(IngressWorker),
 }
@@ -96,18 +104,20 @@ impl Worker {
     }
 }
 
-type Workers = Mutex<HashMap<TopicPartition, Worker>>;
+pub(super) type Workers = Mutex<HashMap<TopicPartition, Worker>>;
 
 /// A running process. [`stop`](Self::stop) it, or the group notices its end only after the session timeout.
 pub(super) struct Process {
     shared: Arc<Shared>,
     workers: Arc<Workers>,
     failed: Arc<Mutex<Option<String>>>,
-    stop: Arc<std::sync::atomic::AtomicBool>,
+    stop: Arc<AtomicBool>,
     offsets: Option<std::thread::JoinHandle<()>>,
+    /// Open for as long as the process runs.
+    _http: Option<Server>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -123,6 +133,9 @@ impl Process {
         let kafka = config.kafka_config(&parts.app);
         let log = Arc::new(KafkaLog::new(kafka.clone())?);
         let layout = topics::check(log.admin(), &parts.app)?;
+        for advice in &layout.advice {
+            tracing::warn!(app = %parts.app, "{advice}");
+        }
         for binding in &parts.bindings {
             if log.admin().partitions(binding.topic)?.is_none() {
                 return Err(format!(
@@ -157,7 +170,10 @@ impl Process {
             restore_budget: Arc::new(RestoreBudget::new(config.restore_bytes)),
             fence_timeout: FENCE_TIMEOUT,
         };
+        let metrics = Arc::new(Metrics::new());
         let shared = Arc::new(Shared {
+            lane_log: Arc::new(MeasuredLog::new(log.clone(), metrics.clone())),
+            metrics,
             app: parts.app,
             kafka,
             log,
@@ -178,6 +194,8 @@ impl Process {
     fn join(shared: Arc<Shared>, config: &Config) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let workers: Arc<Workers> = Arc::default();
         let failed: Arc<Mutex<Option<String>>> = Arc::default();
+        let told: Arc<AtomicBool> = Arc::default();
+        let http = open_http(config, &shared, &workers, &failed, &told)?;
         let mut names = vec![shared.topics.commands.to_string()];
         names.extend(shared.bindings.iter().map(|b| b.topic.to_string()));
         names.sort();
@@ -185,7 +203,10 @@ impl Process {
         let handler = {
             let (shared, workers, failed) = (shared.clone(), workers.clone(), failed.clone());
             move |event| match event {
-                MembershipEvent::Assigned(partitions) => assigned(&shared, &workers, partitions),
+                MembershipEvent::Assigned(partitions) => {
+                    assigned(&shared, &workers, partitions);
+                    told.store(true, Ordering::SeqCst);
+                }
                 MembershipEvent::Revoked { partitions, lost } => {
                     revoked(&workers, &partitions, if lost { Duration::ZERO } else { REVOKE_WAIT });
                 }
@@ -205,14 +226,14 @@ impl Process {
         )?;
         *slot = Some(membership);
         drop(slot);
-        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stop = Arc::new(AtomicBool::new(false));
         let offsets = {
             let (shared, workers, stop) = (shared.clone(), workers.clone(), stop.clone());
             std::thread::Builder::new()
                 .name("group-offsets".into())
                 .spawn(move || commit_offsets(&shared, &workers, &stop))?
         };
-        Ok(Process { shared, workers, failed, stop, offsets: Some(offsets) })
+        Ok(Process { shared, workers, failed, stop, offsets: Some(offsets), _http: http })
     }
 
     /// Why the process cannot go on, if so.
@@ -222,7 +243,7 @@ impl Process {
 
     /// Ends cleanly: last checkpoints, open transactions ended, group left. Blocks, some seconds at most.
     pub(super) fn stop(mut self) {
-        self.stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.stop.store(true, Ordering::SeqCst);
         if let Some(thread) = self.offsets.take() {
             thread.thread().unpark();
             if thread.join().is_err() {
@@ -236,6 +257,28 @@ impl Process {
             membership.leave();
         }
     }
+}
+
+/// Opened before the group is joined: that the process is there but not ready yet is worth knowing.
+fn open_http(
+    config: &Config,
+    shared: &Arc<Shared>,
+    workers: &Arc<Workers>,
+    failed: &Arc<Mutex<Option<String>>>,
+    assigned: &Arc<AtomicBool>,
+) -> Result<Option<Server>, String> {
+    let Some(address) = config.http_address else { return Ok(None) };
+    let report = ProcessReport {
+        shared: shared.clone(),
+        workers: workers.clone(),
+        failed: failed.clone(),
+        assigned: assigned.clone(),
+    };
+    let server = Server::open(address, &shared.tokio, Arc::new(report)).map_err(|error| {
+        format!("http_address: {address} cannot be opened: {error}; choose another port, or leave it out")
+    })?;
+    tracing::info!(app = %shared.app, "metrics on http://{}/metrics", server.address());
+    Ok(Some(server))
 }
 
 fn assigned(shared: &Arc<Shared>, workers: &Workers, partitions: Vec<TopicPartition>) {
@@ -277,9 +320,9 @@ fn revoked(workers: &Workers, partitions: &[TopicPartition], wait: Duration) {
 }
 
 /// Group offsets only serve lag tools; the position in the state is the authority.
-fn commit_offsets(shared: &Shared, workers: &Workers, stop: &std::sync::atomic::AtomicBool) {
+fn commit_offsets(shared: &Shared, workers: &Workers, stop: &AtomicBool) {
     let mut known: HashMap<i32, i64> = HashMap::new();
-    while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+    while !stop.load(Ordering::SeqCst) {
         std::thread::park_timeout(OFFSETS_EVERY);
         let mut changed = Vec::new();
         for ((_, partition), worker) in &*lock(workers) {

@@ -3,12 +3,14 @@
 //! A store holds what the changelog says up to an offset, and the offset is in the same batch as the writes: it may
 //! lag the log, it never leads it.
 
+mod batch;
 #[cfg(feature = "engine")]
 mod identity;
 pub mod memory;
 #[cfg(feature = "engine")]
 pub mod rocks;
 
+pub use batch::Batch;
 #[cfg(feature = "engine")]
 pub use identity::Identity;
 
@@ -70,9 +72,14 @@ pub trait Store: Send {
     fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
     /// Applies all writes and the next changelog offset in one atomic batch. After a failure the store is poisoned.
     fn apply(&mut self, writes: &[Write], next_changelog_offset: i64) -> Result<(), StoreError>;
-    /// The same for a batch of any size; of several writes to one key the last counts.
-    fn load(&mut self, writes: Vec<Write>, next_changelog_offset: i64) -> Result<(), StoreError> {
-        self.apply(&writes, next_changelog_offset)
+    /// The same for a batch of any size; of several writes to one key the last counts. It may go on when this returns:
+    /// nothing may be read before [`Store::settle`]. Batches become visible in order.
+    fn load(&mut self, batch: Batch, next_changelog_offset: i64) -> Result<(), StoreError> {
+        self.apply(&batch.writes(), next_changelog_offset)
+    }
+    /// Waits until everything that was loaded is there. If one could not be, the store is poisoned.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        Ok(())
     }
     /// The changelog offset from which the store has to be brought up to date; 0 if it is empty.
     fn next_changelog_offset(&self) -> Result<i64, StoreError>;

@@ -4,25 +4,28 @@
 //! from the changelog. Everything lives in ONE column family, so that each batch and each flush is atomic: with three
 //! families and no `atomic_flush`, 12 of 12 stores were torn by kill -9.
 
+mod load;
+mod memory;
+
 use super::identity::{Folder, Identity, io};
-use super::{Store, StoreError, Stores, Write};
+use super::{Batch, Store, StoreError, Stores, Write};
+use crate::telemetry::StoreMemory;
 use bytes::Bytes;
+use load::Loading;
+use memory::Memory;
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, DB, DBCompressionType, Direction, FlushOptions,
-    IngestExternalFileOptions, IteratorMode, LogLevel, Options, PrefixRange, ReadOptions, SstFileWriter,
-    WriteBatch, WriteBufferManager, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, DB, DBCompressionType, Direction, FlushOptions, IteratorMode,
+    LogLevel, Options, PrefixRange, ReadOptions, WriteBatch, WriteOptions, properties,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Holds the next changelog offset. No table's keys begin with 0xFF.
 pub const OFFSET_KEY: &[u8] = b"\xFFnext-changelog-offset";
 /// Bounds what a restart replays: after a crash at most this much of applied writes is missing on disk.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
-
-/// Fewer writes are cheaper through a memtable than as a file of their own.
-const FILE_WRITES_MIN: usize = 20_000;
 
 /// Memory of all stores of a process together.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +48,7 @@ impl Default for Budget {
 pub struct RocksStores {
     folder: Arc<Folder>,
     options: Options,
+    memory: Memory,
 }
 
 /// Every key and value of a partition's store that no process has open, in key order, with the reserved one: to compare
@@ -70,7 +74,13 @@ impl RocksStores {
         budget: Budget,
     ) -> Result<RocksStores, StoreError> {
         let folder = Arc::new(Folder::claim(dir.as_ref(), identity)?);
-        Ok(RocksStores { folder, options: options(budget) })
+        let memory = Memory::new(budget);
+        Ok(RocksStores { folder, options: options(budget, &memory), memory })
+    }
+
+    /// What all stores of the process hold in memory.
+    pub fn memory(&self) -> StoreMemory {
+        self.memory.now()
     }
 
     /// Deletes the store of a partition that cannot be opened. It is only a cache: it is restored from the changelog.
@@ -87,14 +97,18 @@ impl RocksStores {
     pub fn open_rocks(&self, partition: i32) -> Result<RocksStore, StoreError> {
         let path = self.path_of(partition);
         let db = open_db(&self.options, &path)?;
-        Ok(RocksStore {
-            db: Some(db),
+        let store = RocksStore {
+            db: Some(Arc::new(db)),
             path,
             options: self.options.clone(),
+            loading: Loading::default(),
             poisoned: None,
             last_flush: Instant::now(),
+            readers: self.memory.readers(),
             _folder: Arc::clone(&self.folder),
-        })
+        };
+        store.tell_memory();
+        Ok(store)
     }
 }
 
@@ -104,10 +118,10 @@ impl Stores for RocksStores {
     }
 }
 
-fn options(budget: Budget) -> Options {
-    let cache = Cache::new_lru_cache(budget.cache_bytes);
+/// Made once: every store of the process has a copy that shares cache and write buffers with all others.
+fn options(budget: Budget, memory: &Memory) -> Options {
     let mut table = BlockBasedOptions::default();
-    table.set_block_cache(&cache);
+    table.set_block_cache(&memory.cache);
     table.set_block_size(16 << 10);
     table.set_bloom_filter(10.0, false);
     table.set_cache_index_and_filter_blocks(true);
@@ -119,11 +133,7 @@ fn options(budget: Budget) -> Options {
     let mut o = Options::default();
     o.create_if_missing(true);
     o.set_block_based_table_factory(&table);
-    // No stall by the manager: it would stop all lanes for one; RocksDB flushes instead.
-    o.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager(
-        budget.write_buffers_bytes,
-        false,
-    ));
+    o.set_write_buffer_manager(&memory.write_buffers);
     o.set_write_buffer_size(budget.write_buffer_bytes);
     o.set_max_write_buffer_number(4);
     // Absent keys are the common case: every start asks for its id first.
@@ -161,19 +171,22 @@ fn unlogged() -> WriteOptions {
 /// The state of one lane in RocksDB. Dropping it flushes.
 pub struct RocksStore {
     /// `None` only inside and after a failed `wipe`.
-    db: Option<DB>,
+    db: Option<Arc<DB>>,
     path: PathBuf,
     options: Options,
+    loading: Loading,
     poisoned: Option<String>,
     last_flush: Instant,
+    readers: Arc<AtomicUsize>,
     /// The folder stays locked as long as a store of it lives.
     _folder: Arc<Folder>,
 }
 
 impl RocksStore {
     fn db(&self) -> Result<&DB, StoreError> {
+        assert!(!self.loading.is_under_way(), "nothing may be read or written before the store is settled");
         self.db
-            .as_ref()
+            .as_deref()
             .ok_or_else(|| io(&self.path, "it could not be opened again after a wipe; restart the lane"))
     }
 
@@ -208,28 +221,14 @@ impl RocksStore {
         done
     }
 
-    /// Takes over sorted writes as a file.
-    fn ingest(&self, writes: &[Write], next_changelog_offset: i64) -> Result<(), StoreError> {
-        let path = self.path.with_extension("load");
-        let mut file = SstFileWriter::create(&self.options);
-        file.open(&path).map_err(|e| self.io(e))?;
-        for (at, (key, value)) in writes.iter().enumerate() {
-            assert!(**key != *OFFSET_KEY, "no table may write the reserved key");
-            if writes.get(at + 1).is_some_and(|(next, _)| next == key) {
-                continue;
-            }
-            match value {
-                Some(v) => file.put(key, v),
-                None => file.delete(key),
-            }
-            .map_err(|e| self.io(e))?;
+    /// For whoever asks: a store is open on its lane's thread only.
+    fn tell_memory(&self) {
+        let readers =
+            self.db.as_ref().map(|db| db.property_int_value(properties::ESTIMATE_TABLE_READERS_MEM));
+        // An estimate that cannot be had is no reason to stop.
+        if let Some(Ok(Some(bytes))) = readers {
+            self.readers.store(usize::try_from(bytes).unwrap_or(usize::MAX), Ordering::Relaxed);
         }
-        // Behind all others, as no table's keys begin with 0xFF.
-        file.put(OFFSET_KEY, next_changelog_offset.to_be_bytes()).map_err(|e| self.io(e))?;
-        file.finish().map_err(|e| self.io(e))?;
-        let mut how = IngestExternalFileOptions::default();
-        how.set_move_files(true);
-        self.db()?.ingest_external_file_opts(&how, vec![&path]).map_err(|e| self.io(e))
     }
 
     /// Begins a flush from time to time; RocksDB does it in the background.
@@ -237,6 +236,7 @@ impl RocksStore {
         if self.last_flush.elapsed() < FLUSH_INTERVAL {
             return;
         }
+        self.tell_memory();
         self.last_flush = Instant::now();
         let mut how = FlushOptions::default();
         how.set_wait(false);
@@ -278,6 +278,7 @@ impl Store for RocksStore {
     }
 
     fn apply(&mut self, writes: &[Write], next_changelog_offset: i64) -> Result<(), StoreError> {
+        self.settle()?;
         self.check_sound()?;
         let mut batch = WriteBatch::default();
         for (key, value) in writes {
@@ -294,16 +295,33 @@ impl Store for RocksStore {
         Ok(())
     }
 
-    /// A large batch becomes one sorted file, which RocksDB takes over as it is, with the offset in it: nothing goes
-    /// through a memtable, and either all of it is there or nothing.
-    fn load(&mut self, mut writes: Vec<Write>, next_changelog_offset: i64) -> Result<(), StoreError> {
-        if writes.len() < FILE_WRITES_MIN {
-            return self.apply(&writes, next_changelog_offset);
+    /// A large batch becomes one sorted file, on a thread of its own, while the next is gathered.
+    fn load(&mut self, batch: Batch, next_changelog_offset: i64) -> Result<(), StoreError> {
+        if batch.len() < load::FILE_WRITES_MIN {
+            return self.apply(&batch.writes(), next_changelog_offset);
         }
         self.check_sound()?;
-        // Stable, so that the last of several writes to one key is the last of its run.
-        writes.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let done = self.ingest(&writes, next_changelog_offset);
+        let db = match &self.db {
+            Some(db) => Arc::clone(db),
+            None => return self.db().map(drop),
+        };
+        let job = load::Job {
+            db,
+            options: self.options.clone(),
+            path: self.path.clone(),
+            batch,
+            next_changelog_offset,
+        };
+        let begun = self.loading.begin(job);
+        self.poison_after(begun)
+    }
+
+    fn settle(&mut self) -> Result<(), StoreError> {
+        if !self.loading.is_under_way() {
+            return Ok(());
+        }
+        let done = self.loading.end();
+        self.tell_memory();
         self.poison_after(done)
     }
 
@@ -317,9 +335,11 @@ impl Store for RocksStore {
     }
 
     fn wipe(&mut self) -> Result<(), StoreError> {
+        // Whatever became of it, it goes.
+        drop(self.loading.end());
         self.db = None;
         remove(&self.path).map_err(|e| self.io(e))?;
-        self.db = Some(open_db(&self.options, &self.path)?);
+        self.db = Some(Arc::new(open_db(&self.options, &self.path)?));
         self.poisoned = None;
         self.last_flush = Instant::now();
         Ok(())
@@ -328,7 +348,7 @@ impl Store for RocksStore {
 
 impl Drop for RocksStore {
     fn drop(&mut self) {
-        if self.poisoned.is_some() {
+        if self.poisoned.is_some() || self.loading.end().is_err() {
             return;
         }
         if let Some(db) = &self.db

@@ -47,6 +47,8 @@ const BEHIND_TRAITS: &[(&str, &[&str])] = &[("log::kafka", &["runtime"]), ("stor
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("rdkafka", &["src/log/kafka"]),
     ("rocksdb", &["src/store/rocks"]),
+    ("prometheus_client", &["src/telemetry"]),
+    ("axum", &["src/http"]),
     ("sakia_broker", &["src/cli", "src/main.rs"]),
     ("clap", &["src/cli", "src/main.rs"]),
 ];
@@ -77,6 +79,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("client", "config", "it is made from the same configuration as an app"),
     ("config", "log::kafka", "it holds the connection's settings and checks the topics by them"),
     ("runtime", "cli", "App::main is the command line of a program that consists of one app"),
+    ("runtime", "http", "it opens the process's port, which sees the process only as a report"),
+    ("store", "telemetry", "it says how much memory it holds in the words in which that is shown"),
     ("cli", "codec", "it prints payloads and decodes answers and dead letters"),
     ("cli", "workflow", "it is given the app, whose error type it prints"),
     ("cli", "log", "dlq list and topics init read and make topics without an app"),

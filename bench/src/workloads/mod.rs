@@ -4,6 +4,7 @@ mod history;
 pub(crate) mod lanes;
 mod pipeline;
 pub(crate) mod recovery;
+pub(crate) mod restore;
 mod soak;
 mod suspended;
 mod timers;
@@ -40,7 +41,7 @@ pub(crate) struct Ground<'a> {
 /// Runs those that are wanted, one after the other. What fails is noted.
 pub(crate) fn run(options: &Options, outcome: &mut Outcome) -> Result<()> {
     type Workload = fn(&Ground<'_>, &mut Results, &mut Curves) -> Result<()>;
-    let all: [(&str, Workload); 8] = [
+    let all: [(&str, Workload); 9] = [
         ("L", history::run),
         ("K", pipeline::run),
         ("R", recovery::run),
@@ -48,6 +49,7 @@ pub(crate) fn run(options: &Options, outcome: &mut Outcome) -> Result<()> {
         ("T", timers::ten_thousand),
         ("T1M", timers::a_million),
         ("M", suspended::run),
+        ("D", restore::run),
         ("Z", soak::run),
     ];
     let wanted: Vec<_> = all.into_iter().filter(|(name, _)| options.wants(name)).collect();

@@ -91,7 +91,13 @@ impl Cluster {
 
     /// Sets one setting of the topic with the older AlterConfigs request, which resets all others.
     pub fn alter_topic(&self, name: &str, key: &str, value: &str) -> Result<()> {
-        let change = AlterConfig::new(ResourceSpecifier::Topic(name)).set(key, value);
+        self.set_topic(name, &[(key, value)])
+    }
+
+    /// Gives the topic these settings, and the defaults for all others.
+    pub fn set_topic(&self, name: &str, settings: &[(&str, &str)]) -> Result<()> {
+        let none = AlterConfig::new(ResourceSpecifier::Topic(name));
+        let change = settings.iter().fold(none, |change, (key, value)| change.set(key, value));
         let answers = block_on(self.admin()?.alter_configs([&change], &options()))?;
         only(answers)?.map(drop).map_err(|(_, code)| anyhow!("{name} cannot be altered: {code}"))
     }

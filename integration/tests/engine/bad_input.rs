@@ -9,6 +9,18 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(60);
 const START: (&str, &str) = ("sakia-kind", "start");
 const JOB: (&str, &str) = ("sakia-workflow", "job");
+/// Without these an app does not run on its changelog, whatever the others are.
+const CHANGELOG: [(&str, &str); 2] = [("cleanup.policy", "compact"), ("max.message.bytes", "2097152")];
+
+/// Gives a topic settings, and waits until the broker says so itself.
+fn set_topic(topic: &str, settings: &[(&str, &str)]) -> Result<()> {
+    cluster().set_topic(topic, settings)?;
+    for (key, value) in settings {
+        let seen = || Ok((cluster().topic_setting(topic, key)?.as_deref() == Some(value)).then_some(()));
+        until(&format!("{key} of {topic} is {value}"), PATIENCE, seen)?;
+    }
+    Ok(())
+}
 
 #[test]
 fn bad_records_go_to_the_dead_letters_as_they_were_and_the_lane_goes_on() -> Result<()> {
@@ -141,6 +153,53 @@ fn a_topic_that_is_missing_or_wrong_is_refused_at_start_with_the_remedy() -> Res
     let log = worker.log();
     ensure!(log.contains(&changelog) && log.contains("cleanup.policy"), "it says: {log}");
     Ok(())
+}
+
+#[test]
+fn settings_of_topics_that_break_a_promise_refuse_the_start_all_at_once_and_with_the_remedy() -> Result<()> {
+    let app = App::new(&cluster(), WORKER, 1)?;
+    let (changelog, commands) = (format!("{}.changelog", app.name()), format!("{}.commands", app.name()));
+    let wrong = [
+        (&changelog, "min.compaction.lag.ms", "0", "SAKIA-T08", "min.compaction.lag.ms=3600000"),
+        (&changelog, "delete.retention.ms", "1000", "SAKIA-T09", "delete.retention.ms=86400000"),
+        (&commands, "retention.ms", "60000", "SAKIA-T07", "retention.ms=604800000"),
+    ];
+    set_topic(&commands, &[("message.timestamp.type", "LogAppendTime"), ("retention.ms", "60000")])?;
+    let settings = [("min.compaction.lag.ms", "0"), ("delete.retention.ms", "1000")];
+    set_topic(&changelog, &[&CHANGELOG[..], &settings].concat())?;
+    let mut worker = app.worker("w", &[])?;
+    let status = until("the worker ends", PATIENCE, || worker.ended())?;
+    ensure!(!status.success(), "it should have failed");
+    let log = worker.log();
+    for (topic, key, value, code, remedy) in wrong {
+        let line = log.lines().find(|line| line.contains(code)).with_context(|| format!("{code}: {log}"))?;
+        ensure!(line.contains(&format!("{code} topic {topic}: its {key} is {value}")), "it says: {line}");
+        ensure!(line.contains(&format!("--entity-name {topic} --add-config {remedy}")), "it says: {line}");
+    }
+    Ok(())
+}
+
+#[test]
+fn settings_that_only_cost_speed_are_told_once_and_the_app_runs() -> Result<()> {
+    let mut app = App::new(&cluster(), WORKER, 1)?;
+    let changelog = format!("{}.changelog", app.name());
+    let slow = [
+        ("segment.bytes", "536870912", "segment.bytes=67108864"),
+        ("min.cleanable.dirty.ratio", "0.9", "min.cleanable.dirty.ratio=0.5"),
+    ];
+    let settings = slow.map(|(key, value, _)| (key, value));
+    set_topic(&changelog, &[&CHANGELOG[..], &[("min.compaction.lag.ms", "3600000")], &settings].concat())?;
+    let worker = app.worker("w", &[])?;
+    app.start_jobs(5)?;
+    app.until_all_ended(PATIENCE)?;
+    let log = worker.log();
+    for (key, value, remedy) in slow {
+        let said = format!("SAKIA-T10 topic {changelog}: its {key} is {value}");
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains(&said)).collect();
+        ensure!(lines.len() == 1 && lines[0].contains(remedy), "{key}: {lines:?} in {log}");
+    }
+    ensure!(log.matches("SAKIA-T10").count() == slow.len(), "it says more: {log}");
+    app.check_output(&app.read(app.out())?)
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod bad_input;
 mod edges;
 mod kill;
+mod metrics;
 mod takeover;
 mod unclear;
 

@@ -32,7 +32,7 @@ const LEAVE_PAUSE: Duration = Duration::from_millis(300);
 /// What the group decided.
 #[derive(Debug)]
 pub enum MembershipEvent {
-    /// These came to us; the others stay.
+    /// These came to us, perhaps none; the others stay.
     Assigned(Vec<TopicPartition>),
     /// These go to someone else. The group waits until the handler returns, which must be well before the session
     /// timeout. If `lost`, someone else may own them already: write nothing more for them.
@@ -98,9 +98,8 @@ impl ConsumerContext for GroupContext {
                 Ok(()) => {
                     let got = partitions(list);
                     self.owned.fetch_add(got.len(), Ordering::SeqCst);
-                    if !got.is_empty() {
-                        self.tell(MembershipEvent::Assigned(got));
-                    }
+                    // Also if there is nothing: then the group has spoken all the same.
+                    self.tell(MembershipEvent::Assigned(got));
                 }
                 Err(e) => {
                     self.tell(MembershipEvent::Failed(format!("cannot take partitions: {}", fault::text(&e))))

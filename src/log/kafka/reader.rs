@@ -6,12 +6,12 @@ use super::context::Events;
 use super::detached::Detached;
 use super::fault;
 use super::record;
-use crate::log::{Isolation, LogError, LogReader, Record};
+use crate::log::{Isolation, Lent, LogError, LogReader, Record};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -57,6 +57,9 @@ impl ClientContext for ReaderContext {
 }
 
 impl ConsumerContext for ReaderContext {}
+
+/// What becomes of a message.
+type Take<'a, T> = &'a mut dyn FnMut(&BorrowedMessage<'_>) -> T;
 
 /// [`LogReader`] on Kafka.
 pub struct KafkaReader {
@@ -119,12 +122,12 @@ impl KafkaReader {
     }
 
     /// One poll. `Ok(None)` = nothing yet; then the position may have moved.
-    fn poll(&mut self, wait: Duration) -> Result<Option<Record>, LogError> {
+    fn poll<T>(&mut self, wait: Duration, take: Take<'_, T>) -> Result<Option<T>, LogError> {
         let context = self.consumer.context();
         let (seen, fetched) = (context.events.seen(), context.fetched.load(Ordering::SeqCst));
         match self.consumer.poll(wait) {
             Some(Ok(m)) => {
-                let r = record::from_message(&m);
+                let r = take(&m);
                 self.next = m.offset() + 1;
                 self.position = self.position.max(self.next);
                 Ok(Some(r))
@@ -174,13 +177,14 @@ impl KafkaReader {
     }
 }
 
-impl LogReader for KafkaReader {
-    fn next(&mut self, wait: Duration) -> Result<Option<Record>, LogError> {
-        let deadline = Instant::now() + wait;
+impl KafkaReader {
+    /// The next message, as somebody takes it.
+    fn take<T>(&mut self, wait: Duration, take: Take<'_, T>) -> Result<Option<T>, LogError> {
         let before = self.position;
-        if let Some(r) = self.poll(Duration::ZERO)? {
+        if let Some(r) = self.poll(Duration::ZERO, take)? {
             return Ok(Some(r));
         }
+        let deadline = Instant::now() + wait;
         // Control records move the position without a record: look between ever longer slices, so that a restore is
         // finished within a millisecond of its last marker and not after `wait`.
         let mut slice = Duration::from_millis(1);
@@ -193,11 +197,27 @@ impl LogReader for KafkaReader {
             if left.is_zero() {
                 return Ok(None);
             }
-            if let Some(r) = self.poll(slice.min(left))? {
+            if let Some(r) = self.poll(slice.min(left), take)? {
                 return Ok(Some(r));
             }
             slice = (slice * 2).min(Duration::from_millis(20));
         }
+    }
+}
+
+impl LogReader for KafkaReader {
+    fn next(&mut self, wait: Duration) -> Result<Option<Record>, LogError> {
+        self.take(wait, &mut record::from_message)
+    }
+
+    fn lend(
+        &mut self,
+        wait: Duration,
+        header: &str,
+        take: &mut dyn FnMut(Lent<'_>),
+    ) -> Result<bool, LogError> {
+        let taken = self.take(wait, &mut |message| take(record::lend(message, header)))?;
+        Ok(taken.is_some())
     }
 
     fn position(&mut self) -> Result<i64, LogError> {

@@ -1,7 +1,7 @@
 //! Between our records and rdkafka's.
 
 use crate::codec::headers::name;
-use crate::log::{NewRecord, Record};
+use crate::log::{Lent, NewRecord, Record};
 use bytes::Bytes;
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
@@ -28,6 +28,18 @@ pub(crate) fn from_message(m: &BorrowedMessage<'_>) -> Record {
         key,
         value,
         headers,
+    }
+}
+
+/// A message as it lies in librdkafka's memory, with one of its headers.
+pub(crate) fn lend<'a>(m: &'a BorrowedMessage<'_>, header: &str) -> Lent<'a> {
+    let found = m.headers().and_then(|all| all.iter().find(|h| h.key == header));
+    Lent {
+        offset: m.offset(),
+        timestamp_ms: m.timestamp().to_millis().unwrap_or(-1),
+        key: m.key(),
+        value: m.payload(),
+        header: found.map(|h| h.value.unwrap_or_default()),
     }
 }
 

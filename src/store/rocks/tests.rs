@@ -41,6 +41,7 @@ fn stores_behave_alike() {
 
 /// Writes in no order, several to one key, deletions of keys that are there, that come later, and that never were.
 fn large_batch(round: usize) -> Vec<Write> {
+    use super::load::FILE_WRITES_MIN;
     (0..FILE_WRITES_MIN * 2)
         .map(|n| {
             let key = format!("k{:06}", n.wrapping_mul(7_919) % (FILE_WRITES_MIN + FILE_WRITES_MIN / 2));
@@ -48,6 +49,40 @@ fn large_batch(round: usize) -> Vec<Write> {
             w(&key, value.as_deref())
         })
         .collect()
+}
+
+fn as_batch(writes: &[Write]) -> Batch {
+    let mut batch = Batch::default();
+    for (key, value) in writes {
+        batch.push(key, value.as_deref());
+    }
+    batch
+}
+
+#[test]
+fn batches_that_are_loaded_one_behind_the_other_come_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let stores = RocksStores::open(dir.path(), &identity()).unwrap();
+    let (mut loaded, mut applied) = (stores.open_rocks(0).unwrap(), stores.open_rocks(1).unwrap());
+    for round in 0..6 {
+        loaded.load(as_batch(&large_batch(round)), round as i64).unwrap();
+        applied.apply(&large_batch(round), round as i64).unwrap();
+    }
+    loaded.settle().unwrap();
+    assert!(loaded.dump().unwrap() == applied.dump().unwrap());
+}
+
+#[test]
+fn a_batch_that_could_not_be_loaded_does_not_hide_behind_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let stores = RocksStores::open(dir.path(), &identity()).unwrap();
+    let mut s = stores.open_rocks(0).unwrap();
+    std::fs::create_dir_all(dir.path().join("p-0000.load/x")).unwrap();
+    s.load(as_batch(&large_batch(0)), 9).unwrap();
+    assert!(s.load(as_batch(&large_batch(1)), 10).is_err());
+    assert!(matches!(s.apply(&[], 11), Err(StoreError::Poisoned { .. })));
+    s.wipe().unwrap();
+    assert_eq!(s.next_changelog_offset().unwrap(), 0);
 }
 
 #[test]
@@ -61,13 +96,13 @@ fn a_large_batch_that_is_loaded_is_the_same_as_one_that_is_applied() {
     }
     for round in 0..3 {
         let next = 1_000 * (round as i64 + 1);
-        loaded.load(large_batch(round), next).unwrap();
+        loaded.load(as_batch(&large_batch(round)), next).unwrap();
         applied.apply(&large_batch(round), next).unwrap();
         loaded.apply(&[w("k000005", None)], next + 1).unwrap();
         applied.apply(&[w("k000005", None)], next + 1).unwrap();
     }
     let (l, a) = (loaded.dump().unwrap(), applied.dump().unwrap());
-    assert!(l.len() > FILE_WRITES_MIN / 2, "{} rows", l.len());
+    assert!(l.len() > load::FILE_WRITES_MIN / 2, "{} rows", l.len());
     assert!(l == a);
     assert_eq!(loaded.next_changelog_offset().unwrap(), 3_001);
     drop(loaded);
@@ -81,7 +116,9 @@ fn a_file_that_cannot_be_loaded_poisons_the_store() {
     let mut s = stores.open_rocks(0).unwrap();
     // A folder is in the place of the file.
     std::fs::create_dir_all(dir.path().join("p-0000.load/x")).unwrap();
-    assert!(s.load(large_batch(0), 9).is_err());
+    // Whoever asks first hears of it: it is written on a thread of its own.
+    s.load(as_batch(&large_batch(0)), 9).unwrap();
+    assert!(s.settle().is_err());
     assert!(matches!(s.apply(&[], 10), Err(StoreError::Poisoned { .. })));
     assert_eq!(s.next_changelog_offset().unwrap(), 0);
 }
@@ -127,6 +164,55 @@ fn a_lost_memtable_leaves_the_store_behind_never_torn() {
     assert_eq!(left.next_changelog_offset().unwrap(), 1);
     assert_eq!(left.get(b"k").unwrap().as_deref(), Some(&b"1"[..]));
     assert_eq!(left.get(b"l").unwrap(), None);
+}
+
+#[test]
+fn all_lanes_share_one_cache_and_one_limit_on_unwritten_writes() {
+    const ROWS: u32 = 1_250;
+    let dir = tempfile::tempdir().unwrap();
+    let budget = Budget { cache_bytes: 4 << 20, write_buffers_bytes: 8 << 20, write_buffer_bytes: 64 << 20 };
+    let stores = RocksStores::with_budget(dir.path(), &identity(), budget).unwrap();
+    let mut open: Vec<RocksStore> = (0..4).map(|lane| stores.open_rocks(lane).unwrap()).collect();
+    let limits = stores.memory();
+    assert_eq!((limits.cache_limit, limits.write_buffers_limit), (4 << 20, 8 << 20));
+    // Lz4 must not make it small, so no two bytes are alike.
+    let noise: Vec<u8> = (0..4000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let entry = |n: u32| {
+        let value: Vec<u8> = noise.iter().map(|byte| byte ^ (n.wrapping_mul(97) >> 3) as u8).collect();
+        (Bytes::copy_from_slice(&n.to_be_bytes()), Some(Bytes::from(value)))
+    };
+    for n in 0..ROWS {
+        for store in &mut open {
+            store.apply(&[entry(n)], i64::from(n) + 1).unwrap();
+        }
+    }
+    // 20 MB are written, and no lane comes near its own limit: that less is held is the work of the common one. What is
+    // being flushed still counts.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while stores.memory().write_buffers > 12 << 20 {
+        assert!(Instant::now() < deadline, "{:?}", stores.memory());
+        std::thread::yield_now();
+    }
+    for store in &mut open {
+        store.flush().unwrap();
+        for n in 0..ROWS {
+            assert!(store.get(&u32::to_be_bytes(n)).unwrap().is_some());
+        }
+    }
+    let held = stores.memory();
+    assert!(held.cache > 1 << 20 && held.cache <= 6 << 20, "{held:?}");
+}
+
+#[test]
+fn memory_of_open_files_counts_as_long_as_the_store_is_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let stores = RocksStores::open(dir.path(), &identity()).unwrap();
+    let mut store = stores.open_rocks(0).unwrap();
+    store.load(as_batch(&large_batch(0)), 1).unwrap();
+    store.settle().unwrap();
+    assert!(stores.memory().table_readers > 0, "{:?}", stores.memory());
+    drop(store);
+    assert_eq!(stores.memory().table_readers, 0);
 }
 
 #[test]

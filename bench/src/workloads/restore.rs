@@ -1,0 +1,141 @@
+//! D: a lane of ten million rows whose disk is gone. How long until it answers, against how long it takes only to read
+//! the same topic?
+//!
+//! The changelog is written here, in the form in which a lane writes it: five million instances that wait for a signal,
+//! in checkpoints of 10,000 rows, which is where a lane under load ends one.
+
+use super::{Curves, Ground};
+use crate::client::Work;
+use crate::figures::ms;
+use crate::kafka::{self, Producer, Record};
+use crate::peer::Values;
+use crate::plan::SAKIA;
+use crate::results::Results;
+use crate::sides::measured;
+use crate::subject::{Make, Subject, folder_mb};
+use crate::usage::{peak_mb, resident_mb, seconds as cpu_seconds};
+use anyhow::{Result, ensure};
+use sakia::codec::group::Group;
+use sakia::codec::{headers, key, row};
+use sakia::core::history::{Mark, MarkKind, Turn, TurnInput};
+use sakia::core::ids::{InstanceKey, OpId};
+use sakia::core::state::{Instance, Key, OpenOp, Position, Row};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+const INSTANCES: u64 = 5_000_000;
+const ROWS: u64 = 2 * INSTANCES;
+const ROUNDS: usize = 3;
+/// Instances of one checkpoint.
+const CHECKPOINT: u64 = 5_000;
+/// For one restore.
+const LIMIT: Duration = Duration::from_secs(600);
+const LOOK: Duration = Duration::from_millis(20);
+/// The other side: a plain consumer, in its defaults.
+pub(crate) const BARE: &str = "bare read";
+
+pub(super) fn run(ground: &Ground<'_>, results: &mut Results, _curves: &mut Curves) -> Result<()> {
+    let mut subject = Subject::down(&ground.places, &ground.broker, Make::of("restore"))?;
+    let changelog = format!("{}.changelog", subject.name());
+    let bytes = fill(subject.brokers(), &changelog)?;
+    let broker = subject.watched();
+    for round in 0..ROUNDS {
+        results.add(measured("D", BARE, round, &broker, || {
+            let (began, cpu_s) = (Instant::now(), cpu_seconds("self")?);
+            let read = kafka::read_through(subject.brokers(), &changelog)?;
+            let seconds = began.elapsed().as_secs_f64();
+            ensure!(read.records >= ROWS, "{} records instead of {ROWS}", read.records);
+            let mut values = figures(seconds, read.records, read.bytes);
+            values.insert("cpu_s".into(), cpu_seconds("self")? - cpu_s);
+            Ok(values)
+        })?);
+        results.add(restored(&mut subject, round, bytes)?);
+    }
+    Ok(())
+}
+
+fn figures(seconds: f64, records: u64, bytes: u64) -> Values {
+    Values::from([
+        ("seconds".into(), seconds),
+        ("completed".into(), records as f64),
+        ("records_per_second".into(), records as f64 / seconds),
+        ("mb_per_second".into(), bytes as f64 / 1e6 / seconds),
+    ])
+}
+
+/// From the start of a process without a disk to the result of its first command.
+fn restored(subject: &mut Subject, round: usize, bytes: u64) -> Result<crate::results::Sample> {
+    let state = subject.state(0);
+    if state.exists() {
+        std::fs::remove_dir_all(&state)?;
+    }
+    let mut client = subject.client_in_advance()?;
+    let number = client.start(Work::Empty)?;
+    client.acknowledged()?;
+    let sample = measured("D", SAKIA, round, &subject.watched(), || {
+        let began = Instant::now();
+        subject.revive(0)?;
+        loop {
+            subject.check()?;
+            if client.next_result(LOOK)?.is_some_and(|(ended, _)| ended == number) {
+                break;
+            }
+            ensure!(began.elapsed() < LIMIT, "the lane does not answer");
+        }
+        let mut values = figures(ms(began.elapsed()) / 1e3, ROWS, bytes);
+        let process = subject.process(0)?;
+        values.insert("cpu_s".into(), cpu_seconds(&process.to_string())?);
+        values.insert("rss_mb".into(), resident_mb(process));
+        values.insert("peak_mb".into(), peak_mb(process));
+        values.insert("disk_mb".into(), folder_mb(&state));
+        Ok(values)
+    })?;
+    subject.end(0, false)?;
+    Ok(sample)
+}
+
+/// Writes the rows, and returns their bytes.
+fn fill(brokers: &str, changelog: &str) -> Result<u64> {
+    let producer = Producer::bulk(brokers, "bench-restore")?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64;
+    let mut bytes = 0;
+    for (number, first) in (0..INSTANCES).step_by(CHECKPOINT as usize).enumerate() {
+        let checkpoint = number as u64 + 1;
+        let mut rows = Vec::new();
+        for n in first..first + CHECKPOINT {
+            rows.extend(suspended(n, now));
+        }
+        rows.push((
+            Key::Position,
+            Row::Position(Position { epoch: 1, checkpoint, now, ..Position::default() }),
+        ));
+        let count = u32::try_from(rows.len())?;
+        producer.begin()?;
+        for (index, (name, value)) in rows.iter().enumerate() {
+            let place = Group { epoch: 1, checkpoint, index: u32::try_from(index)?, count };
+            let record = Record {
+                key: Some(key::encode(name).to_vec()),
+                value: Some(row::encode(value).to_vec()),
+                headers: vec![(headers::GROUP.into(), place.encode().to_vec())],
+            };
+            bytes += record.size() as u64;
+            producer.send(changelog, &record)?;
+        }
+        producer.acknowledged()?;
+        producer.commit()?;
+    }
+    Ok(bytes)
+}
+
+/// The rows of an instance that waits for a signal. Ids come in no order, as they do in life.
+fn suspended(n: u64, now: u64) -> [(Key, Row); 2] {
+    // An odd factor: no two numbers have the same product.
+    let id = format!("order-{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let input = format!("{{\"order\":\"{id}\",\"customer\":{n},\"cents\":{}}}", n % 100_000);
+    let name = InstanceKey::new("signal", id);
+    let mark = Mark { id: OpId { branch: 0, number: 0 }, what: MarkKind::Receive(Arc::from("go")) };
+    let open = OpenOp { mark: mark.clone(), since: now, until: 0 };
+    let instance = Instance { turns: 1, open: vec![open], ..Instance::new(now, None) };
+    let turn = Turn { at: now, input: TurnInput::Start(input.into()), asked: vec![mark] };
+    [(Key::Instance(name.clone()), Row::Instance(Box::new(instance))), (Key::Turn(name, 0), Row::Turn(turn))]
+}

@@ -1,0 +1,106 @@
+//! Large batches of a restore become sorted files, which RocksDB takes over as they are, with the offset in them: nothing
+//! goes through a memtable, and either all of a batch is there or nothing.
+//!
+//! One batch is sorted and written while the next is read: on one thread the two took turns.
+
+use super::super::{Batch, StoreError};
+use super::{OFFSET_KEY, io};
+use rocksdb::{DB, IngestExternalFileOptions, Options, SstFileWriter};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// Fewer writes are cheaper through a memtable than as a file of their own.
+pub(super) const FILE_WRITES_MIN: usize = 20_000;
+/// Files from which RocksDB merges them, live: its default.
+const MERGE_FILES: &str = "4";
+/// The same during a restore. Keys come in no order, so each file spans all of them, and each merge rewrites everything
+/// that is there: with four it took as long as reading the log. Below the twenty files at which RocksDB slows down writes.
+const MERGE_FILES_LOADING: &str = "16";
+const MERGE_FILES_SETTING: &str = "level0_file_num_compaction_trigger";
+
+/// One batch on its way to the disk.
+pub(super) struct Job {
+    pub(super) db: Arc<DB>,
+    pub(super) options: Options,
+    /// Of the store.
+    pub(super) path: PathBuf,
+    pub(super) batch: Batch,
+    pub(super) next_changelog_offset: i64,
+}
+
+/// The batch that is under way, if one is.
+#[derive(Default)]
+pub(super) struct Loading {
+    thread: Option<JoinHandle<Result<(), StoreError>>>,
+    db: Option<Arc<DB>>,
+    path: PathBuf,
+}
+
+impl Loading {
+    pub(super) fn is_under_way(&self) -> bool {
+        self.db.is_some()
+    }
+
+    /// Begins with the next batch as soon as the last one is there.
+    pub(super) fn begin(&mut self, job: Job) -> Result<(), StoreError> {
+        if self.db.is_none() {
+            set_merge_files(&job, MERGE_FILES_LOADING)?;
+            self.db = Some(Arc::clone(&job.db));
+            self.path.clone_from(&job.path);
+        }
+        self.join()?;
+        let path = job.path.clone();
+        let thread = std::thread::Builder::new().name("restore-writer".into()).spawn(move || job.ingest());
+        self.thread = Some(thread.map_err(|e| io(&path, e))?);
+        Ok(())
+    }
+
+    /// Waits for the last batch; after that the store is as any other.
+    pub(super) fn end(&mut self) -> Result<(), StoreError> {
+        let done = self.join();
+        match self.db.take() {
+            Some(db) => {
+                let back = db.set_options(&[(MERGE_FILES_SETTING, MERGE_FILES)]);
+                done.and(back.map_err(|e| io(&self.path, e)))
+            }
+            None => done,
+        }
+    }
+
+    fn join(&mut self) -> Result<(), StoreError> {
+        match self.thread.take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(done)) => done,
+            Some(Err(_)) => Err(io(&self.path, "the thread that writes a restore panicked")),
+        }
+    }
+}
+
+fn set_merge_files(job: &Job, files: &str) -> Result<(), StoreError> {
+    job.db.set_options(&[(MERGE_FILES_SETTING, files)]).map_err(|e| io(&job.path, e))
+}
+
+impl Job {
+    fn ingest(self) -> Result<(), StoreError> {
+        let failed = |e: rocksdb::Error| io(&self.path, e);
+        let path = self.path.with_extension("load");
+        let mut file = SstFileWriter::create(&self.options);
+        file.open(&path).map_err(failed)?;
+        self.batch
+            .in_order(|key, value| {
+                assert!(*key != *OFFSET_KEY, "no table may write the reserved key");
+                match value {
+                    Some(value) => file.put(key, value),
+                    None => file.delete(key),
+                }
+            })
+            .map_err(failed)?;
+        // Behind all others, as no table's keys begin with 0xFF.
+        file.put(OFFSET_KEY, self.next_changelog_offset.to_be_bytes()).map_err(failed)?;
+        file.finish().map_err(failed)?;
+        let mut how = IngestExternalFileOptions::default();
+        how.set_move_files(true);
+        self.db.ingest_external_file_opts(&how, vec![&path]).map_err(failed)
+    }
+}
