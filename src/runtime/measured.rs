@@ -36,7 +36,7 @@ impl Log for MeasuredLog {
         Ok(LaneWriter {
             journal: Box::new(MeasuredJournal { journal, lane: lane.clone() }),
             checkpoints: checkpoints.map(|checkpoints| -> Box<dyn Checkpoints> {
-                Box::new(MeasuredCheckpoints { checkpoints, lane: lane.clone() })
+                Box::new(MeasuredCheckpoints { checkpoints, lane: lane.clone(), began: None })
             }),
         })
     }
@@ -84,18 +84,37 @@ impl Journal for MeasuredJournal {
 struct MeasuredCheckpoints {
     checkpoints: Box<dyn Checkpoints>,
     lane: LaneMetrics,
+    /// When the open transaction began.
+    began: Option<Instant>,
+}
+
+impl MeasuredCheckpoints {
+    fn ended(&mut self, committed: bool) {
+        if let Some(began) = self.began.take() {
+            self.lane.checkpoint(began.elapsed(), committed);
+        }
+    }
 }
 
 impl Checkpoints for MeasuredCheckpoints {
-    fn commit(
-        &mut self,
-        records: &[NewRecord],
-        gate: &mut dyn FnMut() -> Result<(), LogError>,
-    ) -> Result<Committed, LogError> {
-        let began = Instant::now();
-        let done = self.checkpoints.commit(records, gate);
-        self.lane.checkpoint(began.elapsed(), done.is_ok());
+    fn produce(&mut self, records: &[NewRecord]) -> Result<i64, LogError> {
+        self.began.get_or_insert_with(Instant::now);
+        let done = self.checkpoints.produce(records);
+        if done.is_err() {
+            self.ended(false);
+        }
         done
+    }
+
+    fn commit(&mut self) -> Result<Committed, LogError> {
+        let done = self.checkpoints.commit();
+        self.ended(done.is_ok());
+        done
+    }
+
+    fn abort(&mut self) -> Result<(), LogError> {
+        self.ended(false);
+        self.checkpoints.abort()
     }
 }
 
