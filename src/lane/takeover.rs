@@ -14,6 +14,7 @@ use super::run::{Lane, Parts};
 use super::turnstile::Turnstile;
 use super::{Event, Host, LaneConfig, LaneEnd, replay, restore};
 use crate::codec::key::{STEP, TIMER};
+use crate::core::ids::Millis;
 use crate::core::machine::Machine;
 use crate::core::state::{Key, Position, Row, Status};
 use crate::core::tables::Tables;
@@ -22,6 +23,7 @@ use crate::store::{Store, StoreError};
 use crate::workflow::ReadyQueue;
 use crate::workflow::executor::LaneExecutor;
 use crate::workflow::registry::Registry;
+use crossbeam_channel::Sender;
 use std::sync::Arc;
 
 /// What a take-over needs.
@@ -66,32 +68,9 @@ pub fn take_over(takeover: Takeover) -> Result<Lane, LaneEnd> {
     let position = restored.position;
     crash_point!("takeover:restored");
     compare_with_group(&config, position.as_ref(), group_offset)?;
-    let ready = {
-        let sender = sender.clone();
-        // The lane may have ended; a step that wakes then has nobody to go on for.
-        Arc::new(ReadyQueue::new(move || drop(sender.send(Event::Wake))))
-    };
-    let executor = LaneExecutor::new(
-        config.app.clone(),
-        registry,
-        Some(runtime),
-        ready,
-        config.limits.payload_bytes,
-        config.cache_bytes,
-    );
-    let owns = {
-        let config = config.clone();
-        Arc::new(move |id: &str| config.lane_of(id) == config.partition)
-    };
-    let mut engine = Engine {
-        machine: Machine::new(config.limits, owns, position.as_ref().map_or(0, |p| p.now)),
-        overlay: Overlay::new(store),
-        executor,
-        outbox: Outbox::default(),
-        agenda: Agenda::default(),
-        next_command: 0,
-        config: config.clone(),
-    };
+    let executor = executor(&config, registry, runtime, &sender);
+    let now = position.as_ref().map_or(0, |p| p.now);
+    let mut engine = engine(&config, executor, store, now);
     let end = replay::replay(&mut engine, &*log, &*host, position.as_ref());
     let end = restore::unless_lost(end, &config, &*log, restored.end)?;
     crash_point!("takeover:replayed");
@@ -124,6 +103,35 @@ pub fn take_over(takeover: Takeover) -> Result<Lane, LaneEnd> {
         host.uptime().saturating_sub(began).as_millis()
     );
     Ok(Lane::new(Parts { engine, appender, checkpointer, acks, host, turnstile, position, sender, events }))
+}
+
+fn executor(
+    config: &LaneConfig,
+    registry: Arc<Registry>,
+    runtime: tokio::runtime::Handle,
+    events: &Sender<Event>,
+) -> LaneExecutor {
+    let events = events.clone();
+    // The lane may have ended; a step that wakes then has nobody to go on for.
+    let ready = Arc::new(ReadyQueue::new(move || drop(events.send(Event::Wake))));
+    let (payload_bytes, cache_bytes) = (config.limits.payload_bytes, config.cache_bytes);
+    LaneExecutor::new(config.app.clone(), registry, Some(runtime), ready, payload_bytes, cache_bytes)
+}
+
+fn engine(config: &LaneConfig, executor: LaneExecutor, store: Box<dyn Store>, now: Millis) -> Engine {
+    let owns = {
+        let config = config.clone();
+        Arc::new(move |id: &str| config.lane_of(id) == config.partition)
+    };
+    Engine {
+        machine: Machine::new(config.limits, owns, now),
+        overlay: Overlay::new(store),
+        executor,
+        outbox: Outbox::default(),
+        agenda: Agenda::default(),
+        next_command: 0,
+        config: config.clone(),
+    }
 }
 
 /// The position in the state is the authority (rule C). The group's offset is committed after it, so it is never ahead
