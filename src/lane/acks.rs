@@ -34,6 +34,13 @@ impl Acks {
         state.offset = offset;
     }
 
+    /// The lane has ended: no acknowledgement counts any more.
+    pub(super) fn end(&self) {
+        self.state.change(|state| {
+            state.lost.get_or_insert_with(|| "the lane has ended".into());
+        });
+    }
+
     pub(super) fn now(&self) -> State {
         self.state.lock().clone()
     }

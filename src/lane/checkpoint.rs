@@ -58,6 +58,8 @@ pub(super) struct Checkpointer {
     threads: [Thread; 2],
     /// Whether the lane has something for the transaction that is being written.
     wants_more: Arc<AtomicBool>,
+    order: Arc<Watched<Order>>,
+    acks: Arc<Acks>,
 }
 
 struct Thread {
@@ -73,6 +75,8 @@ impl Checkpointer {
         Ok(Checkpointer {
             threads: [Thread::start(writer, a, &order)?, Thread::start(writer, b, &order)?],
             wants_more: writer.wants_more.clone(),
+            acks: writer.acks.clone(),
+            order,
         })
     }
 
@@ -125,6 +129,9 @@ impl Thread {
 
 impl Drop for Checkpointer {
     fn drop(&mut self) {
+        // Nobody waits for what cannot come any more.
+        self.acks.end();
+        self.order.change(|order| order.failed = true);
         for thread in &mut self.threads {
             thread.work = None;
         }

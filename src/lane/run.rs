@@ -198,7 +198,7 @@ impl Lane {
         if let Some(roll) = self.parts.appender.roll_due_in() {
             wait = wait.min(roll.max(Duration::from_millis(1)));
         }
-        if self.is_unsaved() && self.may_begin() {
+        if self.is_unsaved() && self.may_begin() && !matches!(self.turn, MyTurn::Asked) {
             let due = self.parts.engine.config.commit_interval.saturating_sub(self.since_checkpoint());
             wait = wait.min(due.max(Duration::from_millis(1)));
         }

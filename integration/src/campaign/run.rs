@@ -108,7 +108,7 @@ fn folder(options: &Options, seed: u64) -> Result<PathBuf> {
 
 fn choose(options: &Options) -> Result<Vec<&'static Scenario>> {
     if options.scenario.is_empty() {
-        return Ok(scenarios::ALL.iter().copied().filter(|s| s.weight > 0).collect());
+        return Ok(scenarios::ALL.to_vec());
     }
     let find = |name: &String| scenarios::ALL.iter().find(|s| s.name == name).copied();
     options.scenario.iter().map(|n| find(n).with_context(|| format!("no scenario {n}: see --list"))).collect()

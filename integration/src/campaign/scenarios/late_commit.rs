@@ -1,9 +1,6 @@
 //! A commit is on its way twice: the worker's connection breaks under an EndTxn, the worker asks again on a new one, and
-//! the first request arrives when the next transaction may be under way (KAFKA-17754).
-//!
-//! Played only when it is named, for it is not survived: the late request commits the first half of the transaction that
-//! it meets, and no client of the older transaction protocol can tell. In a first run one of 15 such requests led to a
-//! record twice in an out topic; the lane itself noticed and took its state over anew.
+//! the first request arrives when the next transaction may be under way (KAFKA-17754). The worker must not use the id
+//! for it before it was fenced.
 
 use super::{Scenario, draw_ms, draw_worker};
 use crate::campaign::proxy::{Action, Api, Rule};
@@ -19,7 +16,7 @@ const ROUNDS: usize = 3;
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "late-commit",
     what: "an EndTxn reaches the broker late and twice",
-    weight: 0,
+    weight: 3,
     kinds: &[KIND],
     missing: super::no_proxy,
     play,

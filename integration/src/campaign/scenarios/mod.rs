@@ -32,7 +32,7 @@ pub struct Scenario {
     pub name: &'static str,
     /// What it does, in a line.
     pub what: &'static str,
-    /// How often it is in the deck. 0: only when it is named.
+    /// How often it is in the deck.
     pub weight: usize,
     /// The kinds of faults that it must have made by the end of a run, or the run proves nothing.
     pub kinds: &'static [&'static str],
