@@ -29,7 +29,7 @@ const FENCE_TIMEOUT: Duration = Duration::from_secs(30);
 const REVOKE_WAIT: Duration = Duration::from_secs(4);
 /// How often group offsets are committed, for lag tools.
 const OFFSETS_EVERY: Duration = Duration::from_secs(1);
-/// Checkpoints of one process that may be under way at once.
+/// Transactions of checkpoints that one process may have under way at once.
 const CHECKPOINTS_AT_ONCE: usize = 2;
 
 /// What the threads of a process share.
