@@ -16,6 +16,8 @@ mod acks;
 mod agenda;
 mod append;
 mod checkpoint;
+#[cfg(test)]
+mod checkpoint_tests;
 mod clock;
 mod describe;
 mod engine;

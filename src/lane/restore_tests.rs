@@ -109,7 +109,7 @@ fn value(n: u64) -> Bytes {
     row::encode(&Row::Signal(Bytes::from(n.to_string())))
 }
 
-fn config() -> LaneConfig {
+pub(super) fn config() -> LaneConfig {
     LaneConfig {
         app: "a".into(),
         partition: 0,
@@ -140,6 +140,47 @@ fn whole_checkpoints_are_restored_and_a_store_that_is_behind_reads_only_the_tail
     log.restore(&mut fresh).unwrap();
     assert_eq!(store.dump(), fresh.dump(), "the tail gives the same bytes as all of it");
     assert_eq!(store.get(&key::encode(&signal(2))).unwrap(), Some(value(2)));
+}
+
+/// A changelog to which a later owner writes; its transaction is open.
+struct Overtaken(Changelog);
+
+impl Log for Overtaken {
+    fn open_lane(
+        &self,
+        names: &LaneNames,
+        acks: Arc<dyn JournalAcks>,
+        wait: Duration,
+    ) -> Result<LaneWriter, LogError> {
+        self.0.open_lane(names, acks, wait)
+    }
+    fn offsets(&self, topic: &str, partition: i32, isolation: Isolation) -> Result<OffsetRange, LogError> {
+        let OffsetRange { start, end } = self.0.offsets(topic, partition, isolation)?;
+        Ok(OffsetRange { start, end: if isolation == Isolation::Uncommitted { end + 1 } else { end } })
+    }
+    fn read(
+        &self,
+        topic: &str,
+        partition: i32,
+        from: i64,
+        isolation: Isolation,
+    ) -> Result<Box<dyn LogReader>, LogError> {
+        self.0.read(topic, partition, from, isolation)
+    }
+    fn trim(&self, topic: &str, partition: i32, before: i64) -> Result<(), LogError> {
+        self.0.trim(topic, partition, before)
+    }
+}
+
+/// Seed 1381 of the simulator.
+#[test]
+fn what_a_later_owner_does_to_the_log_is_no_damage() {
+    let mut log = Changelog(Vec::new());
+    log.checkpoint(1, &[1]);
+    log.checkpoint(2, &[2, 3]);
+    log.0.pop();
+    let found = restore(&config(), &Overtaken(log), &mut MemoryStore::default(), &At::new(NOW));
+    assert!(matches!(found, Err(LaneEnd::Lost(_))), "{found:?}");
 }
 
 #[test]
