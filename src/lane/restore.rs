@@ -233,6 +233,10 @@ impl<'a> Run<'a> {
             None => return Err(self.broken(record.offset, "a record that no lane wrote")),
         };
         let time = Millis::try_from(record.timestamp_ms).unwrap_or(0);
+        if self.check(group, time).is_err() {
+            // Since the last look this process may have stood still for long, and compaction not.
+            self.look_at_the_clock();
+        }
         if let Err(why) = self.check(group, time)
             && !mutated(Mutation::TornIsWhole)
         {

@@ -142,8 +142,11 @@ fn whole_checkpoints_are_restored_and_a_store_that_is_behind_reads_only_the_tail
     assert_eq!(store.get(&key::encode(&signal(2))).unwrap(), Some(value(2)));
 }
 
-/// A changelog to which a later owner writes; its transaction is open.
-struct Overtaken(Changelog);
+/// A changelog whose reader stands still for long before the first record, and to which a later owner writes.
+struct Overtaken {
+    log: Changelog,
+    host: Arc<At>,
+}
 
 impl Log for Overtaken {
     fn open_lane(
@@ -152,10 +155,10 @@ impl Log for Overtaken {
         acks: Arc<dyn JournalAcks>,
         wait: Duration,
     ) -> Result<LaneWriter, LogError> {
-        self.0.open_lane(names, acks, wait)
+        self.log.open_lane(names, acks, wait)
     }
     fn offsets(&self, topic: &str, partition: i32, isolation: Isolation) -> Result<OffsetRange, LogError> {
-        let OffsetRange { start, end } = self.0.offsets(topic, partition, isolation)?;
+        let OffsetRange { start, end } = self.log.offsets(topic, partition, isolation)?;
         Ok(OffsetRange { start, end: if isolation == Isolation::Uncommitted { end + 1 } else { end } })
     }
     fn read(
@@ -165,10 +168,11 @@ impl Log for Overtaken {
         from: i64,
         isolation: Isolation,
     ) -> Result<Box<dyn LogReader>, LogError> {
-        self.0.read(topic, partition, from, isolation)
+        self.host.set(NOW + 10 * u64::try_from(LAG.as_millis()).unwrap());
+        self.log.read(topic, partition, from, isolation)
     }
     fn trim(&self, topic: &str, partition: i32, before: i64) -> Result<(), LogError> {
-        self.0.trim(topic, partition, before)
+        self.log.trim(topic, partition, before)
     }
 }
 
@@ -179,8 +183,23 @@ fn what_a_later_owner_does_to_the_log_is_no_damage() {
     log.checkpoint(1, &[1]);
     log.checkpoint(2, &[2, 3]);
     log.0.pop();
-    let found = restore(&config(), &Overtaken(log), &mut MemoryStore::default(), &At::new(NOW));
+    let host = Arc::new(At::new(NOW));
+    let log = Overtaken { log, host: host.clone() };
+    let found = restore(&config(), &log, &mut MemoryStore::default(), &*host);
     assert!(matches!(found, Err(LaneEnd::Lost(_))), "{found:?}");
+}
+
+/// Seed 3015010 of the simulator.
+#[test]
+fn what_compaction_took_away_while_a_restore_stood_still_is_not_missed() {
+    let mut log = Changelog(Vec::new());
+    log.checkpoint(1, &[1]);
+    log.0.pop();
+    log.checkpoint(2, &[2]);
+    assert!(log.error().contains("SAKIA-L02"), "at once it would be torn");
+    let host = Arc::new(At::new(NOW));
+    let log = Overtaken { log, host: host.clone() };
+    restore(&config(), &log, &mut MemoryStore::default(), &*host).unwrap();
 }
 
 #[test]
