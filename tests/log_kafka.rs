@@ -129,6 +129,23 @@ fn raw_transaction(
 }
 
 /// The end for committed readers is the last stable offset, for others the high watermark.
+/// A broker that has just started may not know a topic for a moment; a client must not go on believing that.
+#[test]
+fn a_topic_that_was_unknown_is_found_as_soon_as_it_is_there() {
+    let c = broker::config();
+    let log = KafkaLog::new(c.clone()).unwrap();
+    for _ in 0..3 {
+        let name = fresh("late");
+        let unknown = log.offsets(&name, 0, Isolation::Committed).unwrap_err();
+        assert!(matches!(&unknown, LogError::Unavailable(_)), "{unknown}");
+        assert!(Admin::new(&c).unwrap().create_topic(&name, 1, None, &[]).unwrap());
+        let began = Instant::now();
+        while log.offsets(&name, 0, Isolation::Committed).is_err() {
+            assert!(began.elapsed() < WAIT, "it is there, but not for this client");
+        }
+    }
+}
+
 #[test]
 fn an_open_transaction_holds_back_the_committed_end() {
     let c = broker::config();

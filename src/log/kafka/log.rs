@@ -110,45 +110,50 @@ impl Log for KafkaLog {
 /// end is the last stable offset for committed readers and the high watermark otherwise (read in librdkafka 2.12.1
 /// and checked on Kafka 4.3.1 with a transaction open).
 pub(crate) struct Inquirer {
-    consumer: Mutex<Detached<BaseConsumer<PlainContext>>>,
+    config: KafkaConfig,
+    isolation: Isolation,
+    consumer: Mutex<InquiringConsumer>,
 }
+
+type InquiringConsumer = Detached<BaseConsumer<PlainContext>>;
 
 impl Inquirer {
     pub(crate) fn new(config: &KafkaConfig, isolation: Isolation) -> Result<Inquirer, LogError> {
-        let consumer: BaseConsumer<PlainContext> = config
-            .inquirer(isolation)
-            .create_with_context(PlainContext::new("offsets"))
-            .map_err(|e| fault::creation("offsets", &e))?;
-        Ok(Inquirer { consumer: Mutex::new(Detached::new(consumer)) })
+        let consumer = Mutex::new(inquiring_consumer(config, isolation)?);
+        Ok(Inquirer { config: config.clone(), isolation, consumer })
     }
 
     pub(crate) fn offsets(&self, topic: &str, partition: i32) -> Result<OffsetRange, LogError> {
-        let consumer = self.consumer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut consumer = self.consumer.lock().unwrap_or_else(PoisonError::into_inner);
         let began = Instant::now();
         loop {
             // Nobody else polls this client, and its log lines wait in its queue.
             while consumer.poll(Duration::ZERO).is_some() {}
-            match consumer.fetch_watermarks(topic, partition, Duration::from_secs(5)) {
+            let e = match consumer.fetch_watermarks(topic, partition, Duration::from_secs(5)) {
                 Ok((start, end)) => return Ok(OffsetRange { start, end }),
-                Err(e) => {
-                    let patience = match e.rdkafka_error_code() {
-                        Some(
-                            RDKafkaErrorCode::UnknownTopicOrPartition
-                            | RDKafkaErrorCode::UnknownTopic
-                            | RDKafkaErrorCode::UnknownPartition,
-                        ) => UNKNOWN_WAIT,
-                        Some(code) if fault::is_passing(code) => QUESTION_WAIT,
-                        _ => Duration::ZERO,
-                    };
-                    if began.elapsed() >= patience {
-                        return Err(fault::question(
-                            &format!("offsets of topic {topic} partition {partition}"),
-                            &e,
-                        ));
-                    }
-                    thread::sleep(Duration::from_millis(50));
-                }
+                Err(e) => e,
+            };
+            let code = e.rdkafka_error_code();
+            let unknown =
+                code.is_some_and(|c| fault::is_unknown_topic(c) || c == RDKafkaErrorCode::UnknownPartition);
+            let patience = match code {
+                _ if unknown => UNKNOWN_WAIT,
+                Some(code) if fault::is_passing(code) => QUESTION_WAIT,
+                _ => Duration::ZERO,
+            };
+            if began.elapsed() >= patience {
+                return Err(fault::question(&format!("offsets of topic {topic} partition {partition}"), &e));
+            }
+            thread::sleep(Duration::from_millis(50));
+            if unknown {
+                // This client believes it from now on, for minutes; another one asks the brokers.
+                *consumer = inquiring_consumer(&self.config, self.isolation)?;
             }
         }
     }
+}
+
+fn inquiring_consumer(config: &KafkaConfig, isolation: Isolation) -> Result<InquiringConsumer, LogError> {
+    let consumer = config.inquirer(isolation).create_with_context(PlainContext::new("offsets"));
+    consumer.map(Detached::new).map_err(|e| fault::creation("offsets", &e))
 }
