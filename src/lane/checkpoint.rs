@@ -43,13 +43,15 @@ struct Job {
 /// that there is none.
 type Work = Option<Job>;
 
-/// Trims the lane's input behind a committed checkpoint.
-pub(super) type Trim = Arc<dyn Fn(&Position) + Send + Sync>;
+/// Trims the lane's input: facts behind the position that was just committed, commands behind one that was committed
+/// earlier, if there is one.
+pub(super) type Trim = Arc<dyn Fn(&Position, Option<&Position>) + Send + Sync>;
 
 /// How long a thread waits for work before it looks whether its lane is still there.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
-/// How often each thread trims. Each time costs some requests and holds up one checkpoint for a moment.
+/// How often each thread trims. Each time costs some requests and holds up one checkpoint for a moment. Commands stay for
+/// as long after their checkpoint: they are a public topic, and whoever else reads it needs time to do so.
 const TRIM_EVERY: Duration = Duration::from_secs(60);
 
 /// The lane's side of the checkpoint threads.
@@ -165,7 +167,7 @@ pub(super) struct Writer {
 
 impl Writer {
     fn run(&mut self, queue: &Receiver<Work>, mut id: Box<dyn Checkpoints>, order: &Watched<Order>) {
-        let mut trimmed = self.host.uptime();
+        let (mut trimmed, mut earlier) = (self.host.uptime(), None);
         while let Some(work) = next_work(queue, &*self.host) {
             let Some(job) = work else { continue };
             crash_point!("checkpoint:begin");
@@ -188,7 +190,8 @@ impl Writer {
             }
             if self.host.uptime().saturating_sub(trimmed) >= TRIM_EVERY {
                 trimmed = self.host.uptime();
-                (self.trim)(&last);
+                (self.trim)(&last, earlier.as_ref());
+                earlier = Some(last);
             }
         }
     }

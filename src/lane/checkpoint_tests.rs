@@ -32,7 +32,7 @@ fn start(commits: Committed) -> (Checkpointer, Arc<Acks>, Receiver<Event>) {
         config: config(),
         acks: acks.clone(),
         events,
-        trim: Arc::new(|_| {}),
+        trim: Arc::new(|_, _| {}),
         host: Arc::new(At::new(0)),
         wants_more: Arc::default(),
     };

@@ -152,12 +152,13 @@ fn compare_with_group(
     }
 }
 
-/// Trims what a checkpoint has made useless: facts, and commands.
+/// Trims what a checkpoint has made useless: facts at once, commands when others have had time to read them.
 fn trim(config: &LaneConfig, log: Arc<dyn Log>) -> Trim {
     let (topics, partition) = (config.topics.clone(), config.partition);
-    Arc::new(move |position| {
+    Arc::new(move |position, earlier| {
         let facts = if mutated(Mutation::TrimToEnd) { i64::MAX } else { position.journal_offset };
-        for (topic, before) in [(&topics.journal, facts), (&topics.commands, position.next_command)] {
+        let commands = earlier.map(|earlier| (&topics.commands, earlier.next_command));
+        for (topic, before) in [(&topics.journal, facts)].into_iter().chain(commands) {
             if let Err(error) = log.trim(topic, partition, before) {
                 tracing::warn!(
                     "{topic} partition {partition} could not be trimmed, tried again later: {error}"
