@@ -6,7 +6,7 @@ use super::window::{Known, Window};
 use super::workflows::{DEPOSITS, epoch_ms};
 use crate::jobs::Seen;
 use hdrhistogram::Histogram;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -87,6 +87,8 @@ pub struct Ledger {
     balances: BTreeMap<u64, i64>,
     wrongs: BTreeMap<Wrong, u64>,
     pub(super) suspicions: Vec<Suspicion>,
+    /// Jobs that have ended and their tokens, for whoever models them; taken away each time that commands are read.
+    pub(super) tokens: Vec<(u64, u64)>,
     /// Signals that the load's producer has written twice.
     pub(super) doubled_inputs: u64,
     faults: Arc<Faults>,
@@ -111,6 +113,7 @@ impl Ledger {
             balances: BTreeMap::new(),
             wrongs: BTreeMap::new(),
             suspicions: Vec::new(),
+            tokens: Vec::new(),
             doubled_inputs: 0,
             faults,
             repeated_calls: 0,
@@ -187,6 +190,7 @@ impl Ledger {
             return Err((Wrong::Effect, what));
         }
         self.jobs.finish(n);
+        self.tokens.push((n, seen.token));
         self.faults.progress(lane, n);
         if seen.slept_ms < seen.asked_ms {
             return Err((Wrong::Early, format!("job {n} slept too short: {seen:?}")));
@@ -328,6 +332,19 @@ impl Ledger {
         let sum: i64 = self.balances.values().sum();
         if sum != 0 && self.transfers.open() == 0 {
             self.accuse(Wrong::Changed, &format!("the bank's accounts add up to {sum}"));
+        }
+    }
+
+    /// What the postings make of the bank's accounts is what the orders do.
+    pub(super) fn compare_balances(&mut self, ordered: &BTreeMap<u64, i64>) {
+        let accounts: BTreeSet<u64> = ordered.keys().chain(self.balances.keys()).copied().collect();
+        for account in accounts {
+            let of = |balances: &BTreeMap<u64, i64>| balances.get(&account).copied().unwrap_or(0);
+            let (ordered, posted) = (of(ordered), of(&self.balances));
+            if ordered != posted {
+                let what = format!("account {account} of the bank has {posted}, the orders say {ordered}");
+                self.accuse(Wrong::Changed, &what);
+            }
         }
     }
 

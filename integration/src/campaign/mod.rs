@@ -7,12 +7,18 @@
 
 pub mod audit;
 pub mod brokers;
+pub mod commands;
 pub mod effects;
 pub mod faults;
+pub mod judgement;
 pub mod ledger;
 pub mod load;
+pub mod model;
+#[cfg(test)]
+mod model_tests;
 pub mod options;
 pub mod proxy;
+pub mod recompute;
 pub mod records;
 pub mod run;
 pub mod scenarios;

@@ -1,15 +1,16 @@
 //! One run from the first process to the verdict.
 
 use super::audit::Audit;
+use super::commands::Follower;
 use super::faults::Faults;
 use super::ledger::{Ledger, Wrong};
 use super::options::Options;
+use super::recompute::{Compared, compare};
 use super::scenarios::{self, Scenario};
 use super::stage::Stage;
-use super::verdict::Verdict;
+use super::verdict::{Ended, Verdict};
 use super::worker::{PANICKED, PARKED, STOPPED};
 use anyhow::{Context, Result, bail};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -33,11 +34,13 @@ pub fn run(options: &Options, seed: u64) -> Result<Verdict> {
     let chosen = choose(options)?;
     let mut stage = Stage::set(options, &folder, seed)?;
     let (readers, load, done) = (stage.audits()?, stage.load.clone(), AtomicBool::new(false));
+    let mut follower = stage.follower()?;
     let began = Instant::now();
     let (mut skipped, mut audited) = (Vec::new(), 0);
     let outcome = std::thread::scope(|scope| -> Result<()> {
         let loader = scope.spawn(|| load.run(seed.wrapping_add(1)));
         let audits: Vec<_> = readers.iter().map(|reader| scope.spawn(|| follow(reader, &done))).collect();
+        let commands = scope.spawn(|| follow_commands(&mut follower, &done));
         let played = play(&mut stage, &chosen, &mut skipped);
         load.end();
         let ended = played.and_then(|()| loader_ended(loader)).and_then(|()| settle(&mut stage));
@@ -45,6 +48,7 @@ pub fn run(options: &Options, seed: u64) -> Result<Verdict> {
         for audit in audits {
             audited += audit.join().map_err(|_| anyhow::anyhow!("a reader panicked"))??;
         }
+        commands.join().map_err(|_| anyhow::anyhow!("the reader of the commands panicked"))??;
         ended
     });
     if let Err(error) = &outcome {
@@ -52,28 +56,48 @@ pub fn run(options: &Options, seed: u64) -> Result<Verdict> {
         eprintln!("campaign: cut short: {error:#}");
     }
     accuse_by_logs(&stage);
-    judge_suspicions(&stage);
-    let verdict = Verdict::of(&stage, seed, began.elapsed(), audited, &chosen, &skipped, outcome.err());
+    // The last tokens, which came while the last commands were read.
+    follower.follow(Duration::ZERO);
+    judge_suspicions(&stage, &follower);
+    let compared = recompute(&mut stage, &follower, outcome.is_ok(), &mut skipped);
+    let ended = Ended { length: began.elapsed(), audited, compared, skipped, cut_short: outcome.err() };
+    let verdict = Verdict::of(&stage, seed, &chosen, ended);
     std::fs::write(folder.join("figures.md"), verdict.markdown())?;
     Ok(verdict)
 }
 
 /// Looks at the input of what is suspicious.
-fn judge_suspicions(stage: &Stage) {
-    let suspicions = std::mem::take(&mut lock(&stage.ledger).suspicions);
-    if suspicions.is_empty() {
-        return;
-    }
-    let keys = suspicions.iter().map(|s| s.key.clone()).collect();
-    let doubled = stage.doubled_inputs(&keys).unwrap_or_else(|error| {
-        stage.faults.note(&format!("the commands cannot be read again: {error:#}"));
-        BTreeSet::new()
-    });
+fn judge_suspicions(stage: &Stage, follower: &Follower) {
+    let doubled = &follower.model.doubled;
     let mut ledger = lock(&stage.ledger);
     ledger.doubled_inputs = doubled.len() as u64;
-    for suspicion in suspicions.iter().filter(|s| !doubled.contains(&s.key)) {
-        ledger.accuse(suspicion.wrong, &suspicion.what);
+    for suspicion in std::mem::take(&mut ledger.suspicions) {
+        if !doubled.contains(&suspicion.key) {
+            ledger.accuse(suspicion.wrong, &suspicion.what);
+        }
     }
+}
+
+/// Compares the stores with the model, if that has seen everything and everything has ended. Says why not.
+fn recompute(
+    stage: &mut Stage,
+    follower: &Follower,
+    settled: bool,
+    inconclusive: &mut Vec<String>,
+) -> Compared {
+    inconclusive
+        .extend(follower.missed.iter().take(1).map(|why| format!("the model has missed commands: {why}")));
+    let open = lock(&stage.ledger).open();
+    if !settled || open > 0 {
+        inconclusive.push("the stores were not compared with the model: not everything has ended".into());
+    }
+    if !settled || open > 0 || !follower.missed.is_empty() {
+        return Compared::default();
+    }
+    compare(stage, follower).unwrap_or_else(|error| {
+        inconclusive.push(format!("the stores could not be compared with the model: {error:#}"));
+        Compared::default()
+    })
 }
 
 /// What the workers themselves say is wrong.
@@ -135,6 +159,13 @@ fn follow(reader: &Audit, done: &AtomicBool) -> Result<u64> {
         reader.follow(POLL);
     }
     Ok(audited + reader.audit()?)
+}
+
+fn follow_commands(follower: &mut Follower, done: &AtomicBool) -> Result<()> {
+    while !done.load(Ordering::SeqCst) {
+        follower.follow(POLL);
+    }
+    follower.catch_up()
 }
 
 /// Plays decks of scenarios until the time is over, and each scenario at least once however short that is.

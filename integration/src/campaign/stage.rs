@@ -2,6 +2,7 @@
 
 use super::audit::Audit;
 use super::brokers::{Brokers, sibling};
+use super::commands::Follower;
 use super::effects;
 use super::faults::Faults;
 use super::ledger::{Ledger, Wrong};
@@ -10,12 +11,10 @@ use super::options::Options;
 use super::proxy::{self, Link, Rule, Traffic};
 use super::verdict::commit;
 use super::worker::{Setting, WORKERS, Worker};
-use crate::kit::{Cluster, Isolation, Record};
+use crate::kit::{Cluster, Isolation};
 use anyhow::{Context, Result, bail};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rdkafka::error::KafkaError;
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,8 +23,6 @@ use tokio::runtime::Runtime;
 
 /// The run is given up when something that waits for nobody is this old.
 const STUCK: Duration = Duration::from_secs(300);
-/// A reader that hears nothing for so long has lost its broker.
-const LAST_WAIT: Duration = Duration::from_secs(30);
 const TEND_EVERY: Duration = Duration::from_millis(50);
 /// How long an init system waits before it starts a process again that ended by itself.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
@@ -184,6 +181,19 @@ impl Stage {
         Ok(())
     }
 
+    /// Waits for others than the workers, which have been stopped and stay so; whether it held.
+    pub fn pass_without_workers(&self, most: Duration, mut holds: impl FnMut() -> bool) -> Result<bool> {
+        let began = Instant::now();
+        while began.elapsed() < most && !holds() {
+            if self.interrupted.load(Ordering::SeqCst) {
+                bail!("interrupted");
+            }
+            // Between two looks at the log of a process.
+            std::thread::sleep(TEND_EVERY);
+        }
+        Ok(holds())
+    }
+
     /// From now on until every lane has ended a job that was not yet started is a recovery.
     pub fn watch(&self, kind: &'static str) {
         let next = lock(&self.ledger).jobs.next();
@@ -243,6 +253,11 @@ impl Stage {
         Ok(())
     }
 
+    /// Follows the commands.
+    pub fn follower(&self) -> Result<Follower> {
+        Follower::new(&self.cluster, &self.setting.app, self.options.lanes, &self.ledger)
+    }
+
     /// Follows the out topic and the dead letters.
     pub fn audits(&self) -> Result<[Audit; 2]> {
         let (lanes, ledger) = (self.options.lanes, &self.ledger);
@@ -251,31 +266,6 @@ impl Stage {
             Audit::new(&self.cluster, &self.setting.out, lanes, ledger, Ledger::saw)?,
             Audit::new(&self.cluster, &dlq, lanes, ledger, Ledger::saw_letter)?,
         ])
-    }
-
-    /// Those of the keys under which the commands topic holds a signal twice, byte for byte.
-    pub fn doubled_inputs(&self, keys: &BTreeSet<String>) -> Result<BTreeSet<String>> {
-        let topic = format!("{}.commands", self.setting.app);
-        let (mut seen, mut doubled) = (BTreeSet::new(), BTreeSet::new());
-        for lane in 0..self.options.lanes {
-            let consumer = self.cluster.reader(&topic, &[lane], Isolation::Committed)?;
-            loop {
-                let record = match consumer.poll(LAST_WAIT) {
-                    Some(Ok(message)) => Record::of(&message),
-                    Some(Err(KafkaError::PartitionEOF(_))) => break,
-                    Some(Err(error)) => return Err(error.into()),
-                    None => bail!("{topic} {lane} gives nothing, and no end"),
-                };
-                let signal =
-                    record.headers.iter().any(|(name, kind)| name == "sakia-kind" && kind == "signal");
-                if let Some(key) = record.key.filter(|key| signal && keys.contains(key))
-                    && !seen.insert((key.clone(), record.value))
-                {
-                    doubled.insert(key);
-                }
-            }
-        }
-        Ok(doubled)
     }
 
     /// The group's lag on the commands, and transactions that are open though nobody runs.

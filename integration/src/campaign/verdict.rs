@@ -1,6 +1,7 @@
 //! What came of a run: exit code, figures for people, and the same as Markdown for docs/reliability.md.
 
 use super::ledger::{EVERY_WRONG, Wrong};
+use super::recompute::Compared;
 use super::scenarios::Scenario;
 use super::stage::Stage;
 use crate::process::home;
@@ -11,6 +12,17 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+/// How a run ended.
+pub(super) struct Ended {
+    pub(super) length: Duration,
+    /// Records that were read twice.
+    pub(super) audited: u64,
+    pub(super) compared: Compared,
+    /// Why it proves nothing.
+    pub(super) skipped: Vec<String>,
+    pub(super) cut_short: Option<anyhow::Error>,
+}
+
 /// What came of a run.
 pub struct Verdict {
     wrong: bool,
@@ -20,19 +32,12 @@ pub struct Verdict {
 
 impl Verdict {
     /// Counts everything together.
-    pub(super) fn of(
-        stage: &Stage,
-        seed: u64,
-        length: Duration,
-        audited: u64,
-        chosen: &[&Scenario],
-        skipped: &[String],
-        cut_short: Option<anyhow::Error>,
-    ) -> Self {
+    pub(super) fn of(stage: &Stage, seed: u64, chosen: &[&Scenario], ended: Ended) -> Self {
+        let Ended { length, audited, compared, skipped, cut_short } = ended;
         let ledger = stage.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         let (counts, paths) = (stage.faults.counts(), stage.faults.paths());
         let wrong = !ledger.is_clean();
-        let mut inconclusive: Vec<String> = skipped.to_vec();
+        let mut inconclusive = skipped;
         inconclusive.extend(cut_short.map(|error| format!("cut short: {error:#}")));
         let kinds = chosen.iter().flat_map(|s| s.kinds).filter(|kind| !counts.contains_key(**kind));
         inconclusive.extend(kinds.map(|kind| format!("it never happened: {kind}")));
@@ -49,6 +54,14 @@ impl Verdict {
         add("workflows ended", ledger.workflows().to_string());
         add("steps called; again under the same key", format!("{}; {}", ledger.calls, ledger.repeated_calls));
         add("records read during the run and again after", audited.to_string());
+        add(
+            "commands given to the model; sent from lane to lane",
+            format!("{}; {}", compared.commands, compared.between_lanes),
+        );
+        add(
+            "instances recomputed; rows of restored stores compared",
+            format!("{}; {}", compared.instances, compared.rows),
+        );
         add("signals that the load's own producer wrote twice", ledger.doubled_inputs.to_string());
         let traffic = &stage.traffic;
         let (commits, aborts) =
