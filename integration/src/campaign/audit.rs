@@ -12,9 +12,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Longer than Kafka is away in any scenario: what is not there by then is lost.
+/// What is not there by then, while Kafka is, is lost.
 const READ_DEADLINE: Duration = Duration::from_secs(300);
 
 /// What was seen of one partition since the last audit.
@@ -123,9 +123,10 @@ impl Audit {
         list.add_partition_offset(&self.topic, lane, Offset::Offset(from))?;
         consumer.assign(&list)?;
         let mut range = Range { from, to: from, ..Range::default() };
-        let began = Instant::now();
+        let clock = lock(&self.ledger).clock.clone();
+        let began = clock.now();
         while range.to < to {
-            if began.elapsed() > READ_DEADLINE {
+            if clock.now() - began > READ_DEADLINE {
                 break;
             }
             if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {

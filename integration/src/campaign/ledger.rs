@@ -2,7 +2,7 @@
 
 use super::faults::{Faults, times_ms};
 use super::records::Found;
-use super::window::{Known, Window};
+use super::window::{Clock, Known, Window};
 use super::workflows::{DEPOSITS, epoch_ms};
 use crate::jobs::Seen;
 use hdrhistogram::Histogram;
@@ -83,6 +83,8 @@ pub struct Ledger {
     pub(super) alarms: Window<Alarm>,
     /// Poisoned commands: how many dead letters each has.
     pub(super) poisons: Window<u32>,
+    /// What the age of whatever is open is counted by.
+    pub(super) clock: Clock,
     /// Balance of each account of the bank. Its size is that of the bank.
     balances: BTreeMap<u64, i64>,
     wrongs: BTreeMap<Wrong, u64>,
@@ -104,12 +106,14 @@ pub struct Ledger {
 impl Ledger {
     /// An empty one. Findings go to the fault log as well, so that one file tells what happened when.
     pub fn new(faults: Arc<Faults>) -> anyhow::Result<Self> {
+        let clock = Clock::default();
         Ok(Ledger {
-            jobs: Window::default(),
-            transfers: Window::default(),
-            accounts: Window::default(),
-            alarms: Window::default(),
-            poisons: Window::default(),
+            jobs: Window::new(&clock),
+            transfers: Window::new(&clock),
+            accounts: Window::new(&clock),
+            alarms: Window::new(&clock),
+            poisons: Window::new(&clock),
+            clock,
             balances: BTreeMap::new(),
             wrongs: BTreeMap::new(),
             suspicions: Vec::new(),

@@ -82,7 +82,7 @@ pub(super) struct Saving {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Clock {
+pub(super) struct Sleeper {
     started: bool,
 }
 
@@ -156,7 +156,7 @@ impl Entry for Saving {
     }
 }
 
-impl Entry for Clock {
+impl Entry for Sleeper {
     fn missing(&self, _: u64, _: i32) -> Vec<&'static str> {
         names_of(&[(!self.started, "its start")])
     }
@@ -227,7 +227,7 @@ pub struct Model {
     pub(super) jobs: Kept<Job>,
     pub(super) transfers: Kept<Move>,
     pub(super) accounts: Kept<Saving>,
-    pub(super) alarms: Kept<Clock>,
+    pub(super) alarms: Kept<Sleeper>,
     pub(super) tally: Tally,
     /// Balance of each account of the bank, as the transfers that were ordered make it.
     pub(super) balances: BTreeMap<u64, i64>,

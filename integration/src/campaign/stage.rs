@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
-/// The run is given up when something that waits for nobody is this old.
+/// The run is given up when something that waits for nobody is this old, not counting the time that Kafka was away.
 const STUCK: Duration = Duration::from_secs(300);
 const TEND_EVERY: Duration = Duration::from_millis(50);
 /// How long an init system waits before it starts a process again that ended by itself.
@@ -216,6 +216,16 @@ impl Stage {
     /// From now on the time of some lane is not the machine's.
     pub fn clocks_differ(&self) {
         lock(&self.ledger).clocks_differ = true;
+    }
+
+    /// Until [`Stage::kafka_is_back`] nothing can end, and nothing is late.
+    pub fn kafka_is_away(&self) {
+        lock(&self.ledger).clock.stop();
+    }
+
+    /// Things are late again.
+    pub fn kafka_is_back(&self) {
+        lock(&self.ledger).clock.go_on();
     }
 
     /// Names what has not ended, some of each kind.

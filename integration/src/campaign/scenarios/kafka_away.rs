@@ -4,9 +4,12 @@ use super::{Scenario, draw_ms, leave_broken, nothing};
 use crate::campaign::stage::Stage;
 use anyhow::Result;
 use rand::Rng;
+use std::time::Duration;
 
 const KIND: &str = "Kafka away";
-/// A run of so many minutes has time for a long outage.
+const KIND_LONG: &str = "Kafka away for five minutes";
+const FIVE_MINUTES: Duration = Duration::from_secs(300);
+/// A run of so many minutes has time for a longer outage now and then.
 const LONG_RUN_MINUTES: f64 = 20.0;
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -18,14 +21,36 @@ pub(super) const SCENARIO: Scenario = Scenario {
     play,
 };
 
+pub(super) const LONG: Scenario = Scenario {
+    name: "kafka-away-long",
+    what: "all brokers are dead for five minutes; once in a run, and only in long ones",
+    weight: 0,
+    kinds: &[KIND_LONG],
+    missing: nothing,
+    play: play_long,
+};
+
 fn play(stage: &mut Stage) -> Result<()> {
     let long = stage.options.minutes >= LONG_RUN_MINUTES && stage.rng.random_ratio(1, 3);
     let length = if long { draw_ms(stage, 65_000..100_000) } else { draw_ms(stage, 12_000..18_000) };
-    stage.watch(KIND);
+    take_away(stage, KIND, length)
+}
+
+fn play_long(stage: &mut Stage) -> Result<()> {
+    take_away(stage, KIND_LONG, FIVE_MINUTES)
+}
+
+fn take_away(stage: &mut Stage, kind: &'static str, length: Duration) -> Result<()> {
+    stage.watch(kind);
+    stage.kafka_is_away();
     for node in 0..stage.brokers.count() {
         stage.brokers.kill(node)?;
     }
-    leave_broken(stage, KIND, "all brokers", length, |s| s.brokers.revive_all())?;
+    leave_broken(stage, kind, "all brokers", length, |stage| {
+        stage.brokers.revive_all()?;
+        stage.kafka_is_back();
+        Ok(())
+    })?;
     let after = draw_ms(stage, 5_000..8_000);
     stage.pass(after)
 }

@@ -32,7 +32,7 @@ pub struct Scenario {
     pub name: &'static str,
     /// What it does, in a line.
     pub what: &'static str,
-    /// How often it is in the deck.
+    /// How often it is in each deck. 0: in the first one only, and only in long runs unless it is named.
     pub weight: usize,
     /// The kinds of faults that it must have made by the end of a run, or the run proves nothing.
     pub kinds: &'static [&'static str],
@@ -52,6 +52,7 @@ pub const ALL: &[&Scenario] = &[
     &broker_pause::SCENARIO,
     &commit_kill::SCENARIO,
     &kafka_away::SCENARIO,
+    &kafka_away::LONG,
     &answers::SCENARIO,
     &late_commit::SCENARIO,
     &network::SCENARIO,
@@ -81,9 +82,9 @@ fn count(stage: &Stage) -> u16 {
     u16::try_from(stage.workers.len()).unwrap_or(u16::MAX)
 }
 
-/// Every scenario as often as its weight says, or once in the first round, in an order drawn from the seed.
+/// Every scenario as often as its weight says, in the first round once, in an order drawn from the seed.
 pub fn deck(stage: &mut Stage, chosen: &[&'static Scenario], first: bool) -> Vec<&'static Scenario> {
-    let times = |s: &Scenario| if first { 1 } else { s.weight.max(1) };
+    let times = |s: &Scenario| if first { 1 } else { s.weight };
     let mut deck: Vec<_> = chosen.iter().flat_map(|s| std::iter::repeat_n(*s, times(s))).collect();
     deck.shuffle(&mut stage.rng);
     deck
