@@ -35,6 +35,8 @@ struct State {
     counts: BTreeMap<String, u64>,
     /// What was seen in the workers' logs or elsewhere: the ways back that were taken.
     paths: BTreeMap<String, u64>,
+    /// What a scenario has measured.
+    measured: BTreeMap<&'static str, String>,
     watched: Vec<Watch>,
     recoveries_ms: BTreeMap<&'static str, Histogram<u64>>,
 }
@@ -56,6 +58,7 @@ impl Faults {
             printed: 0,
             counts: BTreeMap::new(),
             paths: BTreeMap::new(),
+            measured: BTreeMap::new(),
             watched: Vec::new(),
             recoveries_ms: BTreeMap::new(),
         };
@@ -134,6 +137,17 @@ impl Faults {
                 state.recoveries_ms.entry(watch.kind).or_insert(empty).saturating_record(ms);
             }
         }
+    }
+
+    /// A scenario has measured something; the last word counts.
+    pub fn measured(&self, what: &'static str, value: &str) {
+        self.note(&format!("{what}: {value}"));
+        self.lock().measured.insert(what, value.into());
+    }
+
+    /// What scenarios have measured.
+    pub fn all_measured(&self) -> BTreeMap<&'static str, String> {
+        self.lock().measured.clone()
     }
 
     /// Faults by kind.

@@ -64,7 +64,7 @@ impl Load {
             // The rate of the load: what is owed by now is started in each turn.
             std::thread::sleep(TICK);
             let passed = std::mem::replace(&mut last, Instant::now()).elapsed().as_secs_f64();
-            if self.paused.load(Ordering::SeqCst) || lock(&self.ledger).open() > OPEN_MAX {
+            if self.paused.load(Ordering::SeqCst) || lock(&self.ledger).open_without_bomb() > OPEN_MAX {
                 continue;
             }
             #[expect(clippy::cast_precision_loss, reason = "a rate of some hundred per second")]
@@ -144,6 +144,11 @@ impl Load {
         let n = lock(&self.ledger).begin_alarm(due_ms);
         let alarm = serde_json::to_string(&Alarm { n, due_ms })?;
         self.put(&format!("alarm-{n}"), &alarm, &[START, ("sakia-workflow", "alarm")])
+    }
+
+    /// From now on alarms that are due at that time hold up nobody, and their lateness is told by itself.
+    pub fn begin_bomb(&self, due: SystemTime) {
+        lock(&self.ledger).begin_bomb(epoch_ms(due));
     }
 
     /// A record that no lane can apply. Also for scenarios.

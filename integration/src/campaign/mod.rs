@@ -10,6 +10,7 @@ pub mod brokers;
 pub mod commands;
 pub mod effects;
 pub mod faults;
+pub mod growth;
 pub mod judgement;
 pub mod ledger;
 pub mod load;

@@ -5,6 +5,7 @@ use super::brokers::{Brokers, sibling};
 use super::commands::Follower;
 use super::effects;
 use super::faults::Faults;
+use super::growth::Growth;
 use super::ledger::{Ledger, Wrong};
 use super::load::Load;
 use super::options::Options;
@@ -58,6 +59,8 @@ pub struct Stage {
     pub workers: Vec<Worker>,
     /// What every process is told.
     pub setting: Setting,
+    /// What was used meanwhile.
+    pub growth: Growth,
     interrupted: Arc<AtomicBool>,
     _runtime: Runtime,
 }
@@ -99,6 +102,7 @@ impl Stage {
             traffic,
             workers: Vec::new(),
             setting,
+            growth: Growth::default(),
             interrupted: Arc::default(),
             _runtime: runtime,
         };
@@ -171,6 +175,12 @@ impl Stage {
                 self.faults.path("a worker that ended by itself was started again");
             }
         }
+        if self.growth.is_due() {
+            let mut processes = vec![("the campaign".to_string(), std::process::id())];
+            processes.extend(self.workers.iter().filter_map(|w| Some((w.id.clone(), w.process()?))));
+            let folders = self.workers.iter().map(|w| (w.id.clone(), w.state.as_path()));
+            self.growth.look(&processes, folders);
+        }
         let mut ledger = lock(&self.ledger);
         let oldest = ledger.oldest_open();
         if oldest > STUCK {
@@ -231,6 +241,36 @@ impl Stage {
     /// Names what has not ended, some of each kind.
     pub fn list_open(&self, most: usize) -> Vec<String> {
         lock(&self.ledger).list_open(most)
+    }
+
+    /// Alarms of a bomb that have not fired.
+    pub fn bomb_open(&self) -> u64 {
+        lock(&self.ledger).bomb_open()
+    }
+
+    /// Where each lane's commands end now.
+    pub fn command_ends(&self) -> Result<Vec<i64>> {
+        let topic = format!("{}.commands", self.setting.app);
+        let end = |lane| self.cluster.last_offset(&topic, lane, Isolation::Uncommitted);
+        (0..self.options.lanes).map(end).collect()
+    }
+
+    /// How far the lanes say that they are, once a second.
+    fn commands_taken(&self) -> Result<Vec<i64>> {
+        let (app, topic) = (&self.setting.app, format!("{}.commands", self.setting.app));
+        let done = |lane| Ok(self.cluster.partition_offset(app, &topic, lane)?.unwrap_or(0));
+        (0..self.options.lanes).map(done).collect()
+    }
+
+    /// Whether all lanes have come to these ends.
+    pub fn are_taken(&self, ends: &[i64]) -> Result<bool> {
+        Ok(self.commands_taken()?.iter().zip(ends).all(|(taken, end)| taken >= end))
+    }
+
+    /// How many commands the lanes have before them.
+    pub fn lag(&self) -> Result<i64> {
+        let (taken, ends) = (self.commands_taken()?, self.command_ends()?);
+        Ok(ends.iter().sum::<i64>() - taken.iter().sum::<i64>())
     }
 
     /// Alarms that have not fired.

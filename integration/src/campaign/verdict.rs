@@ -83,6 +83,12 @@ impl Verdict {
         if !ledger.lateness_ms.is_empty() {
             add("alarms late, outages included", spread(&ledger.lateness_ms));
         }
+        for (what, value) in stage.faults.all_measured() {
+            add(what, value);
+        }
+        for (what, value) in stage.growth.thirds() {
+            add(&what, value);
+        }
         let wrongs: Vec<String> =
             EVERY_WRONG.iter().map(|w| format!("{} = {}", name(*w), ledger.count(*w))).collect();
         add("**wrong**", format!("**{}**", wrongs.join(", ")));

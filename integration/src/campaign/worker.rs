@@ -135,6 +135,11 @@ impl Worker {
         Ok(kill(Pid::from_raw(i32::try_from(child.id())?), signal)?)
     }
 
+    /// Its process, while there is one.
+    pub fn process(&self) -> Option<u32> {
+        self.child.as_ref().map(|(child, _)| child.id())
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) -> Result<()> {
         if let Some((mut child, _)) = self.child.take() {

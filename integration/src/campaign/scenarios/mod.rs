@@ -16,6 +16,7 @@ mod poison;
 mod stale_store;
 mod storm;
 mod timer_bomb;
+mod timer_million;
 mod worker_kill;
 mod worker_pause;
 mod worker_stop;
@@ -64,6 +65,7 @@ pub const ALL: &[&Scenario] = &[
     &stale_store::SCENARIO,
     &clock::SCENARIO,
     &timer_bomb::SCENARIO,
+    &timer_million::SCENARIO,
     &poison::SCENARIO,
 ];
 
