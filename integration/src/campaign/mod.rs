@@ -3,7 +3,8 @@
 //! [`run::run`] sets a [`stage::Stage`] (brokers, a proxy on every connection of a worker, three workers), keeps a
 //! load on it, and plays [`scenarios`] drawn from a seed. Meanwhile one reader gives every committed record to the
 //! [`ledger::Ledger`] and every step tells the [`effects`] listener that it ran. The ledger is the judge: it knows what was
-//! started, so it knows what is lost, doubled, changed, early or stuck. Nothing in it grows with the length of a run.
+//! started, so it knows what is lost, doubled, changed, early or stuck. A [`model::Model`] hears the commands instead, and says
+//! what the stores must hold in the end. Nothing in either grows with the length of a run.
 
 pub mod audit;
 pub mod brokers;
