@@ -16,6 +16,7 @@ use crate::kit::{Cluster, Isolation};
 use anyhow::{Context, Result, bail};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rdkafka::consumer::Consumer as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +25,7 @@ use tokio::runtime::Runtime;
 
 /// The run is given up when something that waits for nobody is this old, not counting the time that Kafka was away.
 const STUCK: Duration = Duration::from_secs(300);
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 const TEND_EVERY: Duration = Duration::from_millis(50);
 /// How long an init system waits before it starts a process again that ended by itself.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
@@ -251,15 +253,15 @@ impl Stage {
     /// Where each lane's commands end now.
     pub fn command_ends(&self) -> Result<Vec<i64>> {
         let topic = format!("{}.commands", self.setting.app);
-        let end = |lane| self.cluster.last_offset(&topic, lane, Isolation::Uncommitted);
+        let observer = self.cluster.reader(&topic, &[], Isolation::Uncommitted)?;
+        let end = |lane| Ok(observer.fetch_watermarks(&topic, lane, ANSWER_WITHIN)?.1);
         (0..self.options.lanes).map(end).collect()
     }
 
     /// How far the lanes say that they are, once a second.
     fn commands_taken(&self) -> Result<Vec<i64>> {
         let (app, topic) = (&self.setting.app, format!("{}.commands", self.setting.app));
-        let done = |lane| Ok(self.cluster.partition_offset(app, &topic, lane)?.unwrap_or(0));
-        (0..self.options.lanes).map(done).collect()
+        self.cluster.partition_offsets(app, &topic, self.options.lanes)
     }
 
     /// Whether all lanes have come to these ends.

@@ -88,6 +88,19 @@ impl Cluster {
         }))
     }
 
+    /// The offsets that the group has committed for the first partitions, 0 where there is none, by one client.
+    pub fn partition_offsets(&self, group: &str, topic: &str, partitions: i32) -> Result<Vec<i64>> {
+        let consumer: BaseConsumer = self.group_config(group, &[]).create()?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_range(topic, 0, partitions - 1);
+        let answer = consumer.committed_offsets(list, REQUEST_TIMEOUT)?;
+        let offset = |partition| match answer.find_partition(topic, partition).map(|p| p.offset()) {
+            Some(Offset::Offset(offset)) => offset,
+            _ => 0,
+        };
+        Ok((0..partitions).map(offset).collect())
+    }
+
     /// As [`Cluster::committed_offset`], of a group with no transaction under way.
     pub fn group_offset(&self, group: &str, topic: &str) -> Result<Option<i64>> {
         Ok(self.committed_offset(group, topic, Isolation::Committed, REQUEST_TIMEOUT)?)

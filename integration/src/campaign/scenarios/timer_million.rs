@@ -13,8 +13,8 @@ const PROBE: u64 = 20_000;
 const CAUTION: f64 = 1.6;
 const AHEAD_MIN: Duration = Duration::from_secs(20);
 /// So many are handed over at a time, and no more while the lanes have so many commands before them.
-const CHUNK: u64 = 10_000;
-const LAG_MAX: i64 = 40_000;
+const CHUNK: u64 = 25_000;
+const LAG_MAX: i64 = 100_000;
 const TAKEN_WITHIN: Duration = Duration::from_secs(900);
 const FIRED_WITHIN: Duration = Duration::from_secs(900);
 
