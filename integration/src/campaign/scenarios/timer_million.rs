@@ -8,10 +8,12 @@ use std::time::{Duration, Instant, SystemTime};
 const KIND: &str = "a million timers due at once";
 const TIMERS: u64 = 1_000_000;
 /// By how fast so many are taken it is guessed how long all will need.
-const PROBE: u64 = 20_000;
+const PROBE: u64 = 50_000;
 /// What the guess is multiplied by: the state grows meanwhile, and others use the machine too.
-const CAUTION: f64 = 1.6;
+const CAUTION: f64 = 1.5;
 const AHEAD_MIN: Duration = Duration::from_secs(20);
+/// A guess that was made while the machine was busy with something else keeps nobody waiting for longer.
+const AHEAD_MAX: Duration = Duration::from_secs(600);
 /// So many are handed over at a time, and no more while the lanes have so many commands before them.
 const CHUNK: u64 = 25_000;
 const LAG_MAX: i64 = 100_000;
@@ -64,7 +66,7 @@ fn guess(stage: &mut Stage) -> Result<Duration> {
     }
     #[expect(clippy::cast_precision_loss, reason = "a million is far below what a double holds")]
     let times = TIMERS as f64 / PROBE as f64;
-    Ok(AHEAD_MIN + began.elapsed().mul_f64(times * CAUTION))
+    Ok((AHEAD_MIN + began.elapsed().mul_f64(times * CAUTION)).min(AHEAD_MAX))
 }
 
 fn until_lag_is(stage: &mut Stage, most: i64) -> Result<()> {
