@@ -43,9 +43,9 @@ struct Job {
 /// that there is none.
 type Work = Option<Job>;
 
-/// Trims the lane's input: facts behind the position that was just committed, commands behind one that was committed
-/// earlier, if there is one.
-pub(super) type Trim = Arc<dyn Fn(&Position, Option<&Position>) + Send + Sync>;
+/// Trims the lane's input: facts behind the position that was just committed, and commands behind an offset that an
+/// earlier one had.
+pub(super) type Trim = Arc<dyn Fn(&Position, i64) + Send + Sync>;
 
 /// How long a thread waits for work before it looks whether its lane is still there.
 const IDLE_MAX: Duration = Duration::from_secs(60);
@@ -161,13 +161,15 @@ pub(super) struct Writer {
     pub(super) acks: Arc<Acks>,
     pub(super) events: Sender<Event>,
     pub(super) trim: Trim,
+    /// Of the position at which the lane was taken over.
+    pub(super) next_command: i64,
     pub(super) host: Arc<dyn Host>,
     pub(super) wants_more: Arc<AtomicBool>,
 }
 
 impl Writer {
     fn run(&mut self, queue: &Receiver<Work>, mut id: Box<dyn Checkpoints>, order: &Watched<Order>) {
-        let (mut trimmed, mut earlier) = (self.host.uptime(), None);
+        let (mut trimmed, mut earlier) = (self.host.uptime(), self.next_command);
         while let Some(work) = next_work(queue, &*self.host) {
             let Some(job) = work else { continue };
             crash_point!("checkpoint:begin");
@@ -190,8 +192,8 @@ impl Writer {
             }
             if self.host.uptime().saturating_sub(trimmed) >= TRIM_EVERY {
                 trimmed = self.host.uptime();
-                (self.trim)(&last, earlier.as_ref());
-                earlier = Some(last);
+                (self.trim)(&last, earlier);
+                earlier = last.next_command;
             }
         }
     }

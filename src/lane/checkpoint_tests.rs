@@ -33,6 +33,7 @@ fn start(commits: Committed) -> (Checkpointer, Arc<Acks>, Receiver<Event>) {
         acks: acks.clone(),
         events,
         trim: Arc::new(|_, _| {}),
+        next_command: 0,
         host: Arc::new(At::new(0)),
         wants_more: Arc::default(),
     };

@@ -85,6 +85,7 @@ pub fn take_over(takeover: Takeover) -> Result<Lane, LaneEnd> {
             acks: acks.clone(),
             events: sender.clone(),
             trim: trim(&config, log),
+            next_command: position.next_command,
             host: host.clone(),
             wants_more: Arc::default(),
         },
@@ -155,10 +156,9 @@ fn compare_with_group(
 /// Trims what a checkpoint has made useless: facts at once, commands when others have had time to read them.
 fn trim(config: &LaneConfig, log: Arc<dyn Log>) -> Trim {
     let (topics, partition) = (config.topics.clone(), config.partition);
-    Arc::new(move |position, earlier| {
+    Arc::new(move |position, commands| {
         let facts = if mutated(Mutation::TrimToEnd) { i64::MAX } else { position.journal_offset };
-        let commands = earlier.map(|earlier| (&topics.commands, earlier.next_command));
-        for (topic, before) in [(&topics.journal, facts)].into_iter().chain(commands) {
+        for (topic, before) in [(&topics.journal, facts), (&topics.commands, commands)] {
             if let Err(error) = log.trim(topic, partition, before) {
                 tracing::warn!(
                     "{topic} partition {partition} could not be trimmed, tried again later: {error}"
