@@ -103,6 +103,11 @@ impl Follower {
         true
     }
 
+    /// Whether it has read all of a lane's commands before this offset.
+    pub fn has_read(&self, lane: usize, before: i64) -> bool {
+        self.read.get(lane).is_some_and(|read| *read >= before)
+    }
+
     /// Reads the rest, when nobody writes any more.
     pub fn catch_up(&mut self) -> Result<()> {
         let began = Instant::now();

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod edges;
+mod follower;
 mod kill;
 mod metrics;
 mod takeover;
