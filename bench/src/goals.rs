@@ -3,7 +3,7 @@
 use crate::bench::Outcome;
 use crate::figures::{Round, Spread, quantile, spread};
 use crate::plan::{CLOSED, RESTATE, SAKIA};
-use crate::workloads::{lanes, recovery, restore};
+use crate::workloads::{lanes, pipeline_killed, recovery, restore};
 use std::fmt::Write as _;
 
 /// A goal.
@@ -72,6 +72,9 @@ const GOALS: &[Goal] = &[
     at_most("K", "lost or repeated through a kill", 0.0, "", |o| {
         let side = format!("{SAKIA}, kill -9 and start at half time");
         sum(o.results.value("K", &side, "lost")?, o.results.value("K", &side, "repeated")?)
+    }),
+    at_most("K", "lost or repeated through 8 kills", 0.0, "", |o| {
+        sum_of_sakia(o, pipeline_killed::WORKLOAD, ["lost", "repeated"])
     }),
     at_most("R", "take-over after kill -9, slowest lane (session timeout 6 s + 1 s)", 7_000.0, "ms", |o| {
         o.results.value("R", recovery::KILLED, "longest_pause_ms")

@@ -4,7 +4,8 @@
 //	peer load empty|chain|fan|signal IN_FLIGHT WARM_UP_S SECONDS    closed loop: each result starts the next
 //	peer load ready                                                 waits for the first result
 //
-// Environment: TEMPORAL, host:port.
+// Environment: TEMPORAL, host:port; and for the workload from topic to topic PEER_KAFKA, host:port, PEER_IN and
+// PEER_OUT, topics.
 package main
 
 import (
@@ -104,6 +105,9 @@ func work(c client.Client) {
 		w.RegisterWorkflow(function)
 	}
 	w.RegisterActivity(Nothing)
+	if in := os.Getenv("PEER_IN"); in != "" {
+		startPipe(c, w, os.Getenv("PEER_KAFKA"), in, os.Getenv("PEER_OUT"))
+	}
 	must(w.Run(worker.InterruptCh()))
 }
 
