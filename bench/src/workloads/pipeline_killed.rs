@@ -51,7 +51,7 @@ struct Plan {
 
 const PEERS: [Plan; 3] = [
     Plan { side: RESTATE, role: "service", per_second: 500, partitions: 1 },
-    Plan { side: TEMPORAL, role: "worker", per_second: 50, partitions: 1 },
+    Plan { side: TEMPORAL, role: "worker", per_second: 10, partitions: 1 },
     Plan { side: STREAMS, role: "app", per_second: 500, partitions: 8 },
 ];
 const SAKIA_PER_SECOND: u64 = 500;
