@@ -44,19 +44,18 @@ func (o *output) Produce(ctx context.Context, key, value string) error {
 	return o.kafka.ProduceSync(ctx, record).FirstErr()
 }
 
-func startPipe(c client.Client, w worker.Worker, kafka, in, out string) {
+func registerPipe(w worker.Worker, kafka, topic string) {
 	producer, err := kgo.NewClient(kgo.SeedBrokers(kafka))
 	must(err)
 	w.RegisterWorkflow(Pipe)
-	w.RegisterActivity(&output{producer, out})
-	consumer, err := kgo.NewClient(kgo.SeedBrokers(kafka), kgo.ConsumerGroup(in+"-temporal"), kgo.ConsumeTopics(in),
-		kgo.InstanceID("only"), kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	must(err)
-	go consume(c, consumer)
+	w.RegisterActivity(&output{producer, topic})
 }
 
 // The id of a workflow names its record, so a record that is read again starts nothing.
-func consume(c client.Client, consumer *kgo.Client) {
+func consume(c client.Client, kafka, topic string) {
+	consumer, err := kgo.NewClient(kgo.SeedBrokers(kafka), kgo.ConsumerGroup(topic+"-temporal"), kgo.ConsumeTopics(topic),
+		kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	must(err)
 	ctx := context.Background()
 	for {
 		fetches := consumer.PollRecords(ctx, batch)

@@ -22,7 +22,7 @@ supervisor starts it at once. Then everything is drained, and the topic on the w
 duplicate is a record whose input is out already. \
 Restate's server reads the topic by a subscription of its own and is not killed; the handler has three `ctx.run`, and a \
 fourth produces with an ordinary idempotent producer and waits for the acknowledgement. \
-On Temporal the worker's process also has a plain consumer, which starts a workflow by an id of topic, partition and \
+On Temporal a plain consumer, in a process that is not killed either, starts a workflow by an id of topic, partition and \
 offset before it commits; three activities, and a fourth that produces in the same way. \
 There the record on the topic and the note that it was written are two writes to two systems: a kill between them lets the \
 step run again, as both document (steps run at least once), and the record is there twice. A consumer that dedupes by id \
@@ -83,12 +83,12 @@ pub(super) fn run(
 ) -> Result<()> {
     let brokers = ground.broker.bootstrap();
     let watched = sakia.watched();
-    results.add(measured(WORKLOAD, SAKIA, 0, &watched, || {
-        faced(sakia, brokers, topics, SAKIA_PER_SECOND)
-    })?);
+    results.add(measured(WORKLOAD, SAKIA, 0, &watched, || faced(sakia, brokers, topics, SAKIA_PER_SECOND))?);
     for plan in PEERS {
         let installed = [&ground.restate, &ground.temporal, &ground.streams];
-        let Some(peer) = installed.into_iter().flatten().find(|peer| peer.name == plan.side) else { continue };
+        let Some(peer) = installed.into_iter().flatten().find(|peer| peer.name == plan.side) else {
+            continue;
+        };
         if let Err(why) = beside(ground, results, &plan, peer) {
             results.fail(&format!("{WORKLOAD} on {}", plan.side), &why);
         }
