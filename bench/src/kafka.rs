@@ -255,7 +255,7 @@ pub(crate) enum Isolation {
     Uncommitted,
 }
 
-/// Reads partition 0 of a topic.
+/// Reads a topic.
 pub(crate) struct Reader {
     consumer: BaseConsumer,
     topic: String,
@@ -274,9 +274,12 @@ impl Reader {
             .set("isolation.level", level)
             .set("fetch.queue.backoff.ms", "5")
             .create()?;
-        let end = consumer.fetch_watermarks(topic, 0, PATIENCE)?.1;
+        let known = consumer.fetch_metadata(Some(topic), PATIENCE)?;
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(topic, 0, Offset::Offset(end))?;
+        for partition in known.topics().iter().flat_map(|one| one.partitions()) {
+            let end = consumer.fetch_watermarks(topic, partition.id(), PATIENCE)?.1;
+            list.add_partition_offset(topic, partition.id(), Offset::Offset(end))?;
+        }
         consumer.assign(&list)?;
         // The first fetch finds out where the leader is; that is nobody's latency.
         let reader = Reader { consumer, topic: topic.to_owned() };

@@ -7,6 +7,7 @@ use crate::floor_report::FloorReport;
 use crate::goals::{self, number};
 use crate::plan::CLOSED;
 use crate::results::Results;
+use crate::workloads::pipeline_killed;
 use std::fmt::Write as _;
 
 /// All of it.
@@ -74,6 +75,19 @@ const SECTIONS: &[Section] = &[
             ("completed", "records"),
             ("lost", "lost"),
             ("repeated", "repeated"),
+        ],
+    },
+    Section {
+        workload: pipeline_killed::WORKLOAD,
+        title: "from topic to topic, the process that runs the steps killed 8 times",
+        about: pipeline_killed::ABOUT,
+        columns: &[
+            ("per_second", "sent/s"),
+            ("kills", "kills"),
+            ("in", "in"),
+            ("completed", "out"),
+            ("repeated", "duplicates"),
+            ("lost", "lost"),
         ],
     },
     Section {

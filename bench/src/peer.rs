@@ -55,32 +55,37 @@ impl Installed {
 
     /// Starts it with no data, and waits until it has given a first result.
     pub(crate) fn start(&self) -> Result<Peer> {
-        self.serve(true)
+        self.serve(&["--fresh"])
     }
 
-    fn serve(&self, fresh: bool) -> Result<Peer> {
+    /// The same, and lets it move records from one topic to another. Its supervisor starts again what is killed.
+    pub(crate) fn start_pipe(&self, [input, output]: [&str; 2]) -> Result<Peer> {
+        self.serve(&["--fresh", "--pipe", input, output])
+    }
+
+    fn serve(&self, how: &[&str]) -> Result<Peer> {
         let mut command = self.command("serve");
-        command.arg(self.port.to_string());
-        if fresh {
-            command.arg("--fresh");
-        }
+        command.arg(self.port.to_string()).args(how);
         let script = Child::start(&self.name, &mut command, &self.folder.join("serve.log"), true)?;
         let mut processes = Vec::new();
         loop {
             let line = script.line(START)?;
-            let words: Vec<&str> = line.split_ascii_whitespace().collect();
-            match words[..] {
-                ["process", role, id] => {
-                    let id = id.parse()?;
-                    note(id)?;
-                    processes.push(Watched { role: role.into(), id });
-                }
-                ["ready"] => break,
-                _ => {}
+            if line == "ready" {
+                break;
             }
+            processes.extend(process(&line)?);
         }
         Ok(Peer { installed: self.clone(), script, processes, shared: Vec::new() })
     }
+}
+
+/// What a script says of a process that it has started.
+fn process(line: &str) -> Result<Option<Watched>> {
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let ["process", role, id] = words[..] else { return Ok(None) };
+    let id = id.parse()?;
+    note(id)?;
+    Ok(Some(Watched { role: role.into(), id }))
 }
 
 /// A peer that runs.
@@ -143,7 +148,19 @@ impl Peer {
         let victim = self.processes.iter().find(|p| p.role == role).context("no such process")?;
         signal(victim.id, "KILL")?;
         self.script.end()?;
-        self.installed.serve(false)
+        self.installed.serve(&[])
+    }
+
+    /// Kills one of its processes; returns when its supervisor has started it again.
+    pub(crate) fn kill(&mut self, role: &str) -> Result<()> {
+        let victim = self.processes.iter_mut().find(|p| p.role == role).context("no such process")?;
+        signal(victim.id, "KILL")?;
+        loop {
+            if let Some(next) = process(&self.script.line(START)?)? {
+                *victim = next;
+                return Ok(());
+            }
+        }
     }
 }
 

@@ -23,11 +23,14 @@ import org.apache.kafka.streams.state.*;
  * Peer load ready                               waits for the first result
  * </pre>
  *
- * Environment: PEER_KAFKA, host:port. The load prints what came of it as one line of JSON.
+ * Environment: PEER_KAFKA, host:port; PEER_IN and PEER_OUT, topics of an app that is going to be killed. The load prints what came of it as one line of JSON.
  */
 public class Peer {
     static final String KAFKA = System.getenv("PEER_KAFKA");
-    static final String START = "streams-start", STEPS = "streams-steps", DONE = "streams-done";
+    static final boolean KILLED = System.getenv("PEER_IN") != null;
+    static final String START = KILLED ? System.getenv("PEER_IN") : "streams-start";
+    static final String STEPS = KILLED ? START + "-steps" : "streams-steps";
+    static final String DONE = KILLED ? System.getenv("PEER_OUT") : "streams-done";
     static final int PARTITIONS = 8, THREADS = 2;
     static final long COMMIT_MS = 10, PATIENCE_S = 60;
 
@@ -59,7 +62,7 @@ public class Peer {
 
     static void app(String folder) throws Exception {
         Properties p = new Properties();
-        p.put("application.id", "streams-peer");
+        p.put("application.id", KILLED ? "streams-killed" : "streams-peer");
         p.put("bootstrap.servers", KAFKA);
         p.put("state.dir", folder);
         p.put("processing.guarantee", "exactly_once_v2");
@@ -72,10 +75,15 @@ public class Peer {
         p.put("producer.linger.ms", 0);
         p.put("consumer.fetch.max.wait.ms", 10);
         p.put("poll.ms", 5);
-        // It is frozen while others are measured, and must not lose its partitions by that.
-        p.put("consumer.session.timeout.ms", 3_000_000);
-        p.put("consumer.max.poll.interval.ms", 3_000_000);
-        p.put("producer.transaction.timeout.ms", 900_000);
+        if (KILLED) {
+            // A static member, as its documentation advises, and else its defaults: a restart moves no partition.
+            p.put("group.instance.id", "only");
+        } else {
+            // It is frozen while others are measured, and must not lose its partitions by that.
+            p.put("consumer.session.timeout.ms", 3_000_000);
+            p.put("consumer.max.poll.interval.ms", 3_000_000);
+            p.put("producer.transaction.timeout.ms", 900_000);
+        }
         StoreBuilder<KeyValueStore<byte[], Long>> store = Stores.keyValueStoreBuilder(
             Stores.persistentKeyValueStore("instances"), Serdes.ByteArray(), Serdes.Long());
         Topology topology = new Topology().addSource("in", START, STEPS).addProcessor("step", Step::new, "in")

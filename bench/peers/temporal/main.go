@@ -1,10 +1,12 @@
 // The workloads on Temporal: the worker, and its load generator, which prints what came of it as one line of JSON.
 //
 //	peer worker
+//	peer consumer                                                   starts a workflow for each record of PEER_IN
 //	peer load empty|chain|fan|signal IN_FLIGHT WARM_UP_S SECONDS    closed loop: each result starts the next
 //	peer load ready                                                 waits for the first result
 //
-// Environment: TEMPORAL, host:port.
+// Environment: TEMPORAL, host:port; and for the workload from topic to topic PEER_KAFKA, host:port, PEER_IN and
+// PEER_OUT, topics.
 package main
 
 import (
@@ -104,6 +106,9 @@ func work(c client.Client) {
 		w.RegisterWorkflow(function)
 	}
 	w.RegisterActivity(Nothing)
+	if out := os.Getenv("PEER_OUT"); out != "" {
+		registerPipe(w, os.Getenv("PEER_KAFKA"), out)
+	}
 	must(w.Run(worker.InterruptCh()))
 }
 
@@ -175,6 +180,8 @@ func main() {
 	switch {
 	case os.Args[1] == "worker":
 		work(c)
+	case os.Args[1] == "consumer":
+		consume(c, os.Getenv("PEER_KAFKA"), os.Getenv("PEER_IN"))
 	case os.Args[2] == "ready":
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()

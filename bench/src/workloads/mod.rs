@@ -3,6 +3,7 @@
 mod history;
 pub(crate) mod lanes;
 mod pipeline;
+pub(crate) mod pipeline_killed;
 pub(crate) mod recovery;
 pub(crate) mod restore;
 mod soak;
@@ -35,6 +36,7 @@ pub(crate) struct Ground<'a> {
     places: Places,
     broker: Broker,
     restate: Option<Installed>,
+    temporal: Option<Installed>,
     streams: Option<Installed>,
 }
 
@@ -67,7 +69,9 @@ pub(crate) fn run(options: &Options, outcome: &mut Outcome) -> Result<()> {
         Installed::get(name, &places.peers, &places.cache, port, broker.bootstrap()).ok()
     };
     let (restate, streams) = (peer(plan::RESTATE, 0), peer(plan::STREAMS, 2));
-    let ground = Ground { options, places, broker, restate, streams };
+    // Needed only by K, and large.
+    let temporal = options.wants("K").then(|| peer(plan::TEMPORAL, 1)).flatten();
+    let ground = Ground { options, places, broker, restate, temporal, streams };
     warm_the_broker(&ground)?;
     for (name, workload) in wanted {
         if let Err(why) = workload(&ground, &mut outcome.results, &mut outcome.curves) {

@@ -1,7 +1,7 @@
 //! K: a record comes in from a user's topic, goes through three steps, and leaves on another, at a steady rate. Once
 //! undisturbed, once with the process killed and started again.
 
-use super::{Curves, Ground};
+use super::{Curves, Ground, pipeline_killed};
 use crate::figures::quantile;
 use crate::kafka::{self, Isolation, NewOne, Producer, Reader, Record};
 use crate::peer::Values;
@@ -60,7 +60,7 @@ pub(super) fn run(ground: &Ground<'_>, results: &mut Results, _curves: &mut Curv
         peer.load("pipe", PER_SECOND, ramp, ramp)?;
         results.add(measured("K", STREAMS, 0, &watched, || peer.load("pipe", PER_SECOND, ramp, length))?);
     }
-    Ok(())
+    pipeline_killed::run(ground, results, &mut subject, [IN, OUT])
 }
 
 fn now_us() -> Result<u64> {

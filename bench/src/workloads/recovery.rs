@@ -34,6 +34,9 @@ pub(crate) const RESTARTED: &str = "sakia: kill -9 of a static member, started a
 /// The third.
 pub(crate) const ROLLED: &str = "sakia: clean roll of three processes";
 
+/// The last.
+pub(crate) const ROLLED_STATIC: &str = "sakia: clean roll of three static members";
+
 /// What happens to the processes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fault {
@@ -43,6 +46,8 @@ enum Fault {
     Restarted,
     /// Each of three ends cleanly and comes back, one after the other.
     Rolled,
+    /// The same with three that the group knows by name: no lane moves.
+    RolledStatic,
 }
 
 impl Fault {
@@ -51,18 +56,22 @@ impl Fault {
             Fault::Killed => KILLED,
             Fault::Restarted => RESTARTED,
             Fault::Rolled => ROLLED,
+            Fault::RolledStatic => ROLLED_STATIC,
         }
     }
 
     fn make(self) -> Make {
         let variables = match self {
-            Fault::Restarted => vec![("SAKIA_INSTANCE_ID".into(), "process-{process}".into())],
+            Fault::Restarted | Fault::RolledStatic => {
+                vec![("SAKIA_INSTANCE_ID".into(), "process-{process}".into())]
+            }
             _ => Vec::new(),
         };
         let (name, processes) = match self {
             Fault::Killed => ("killed", 2),
             Fault::Restarted => ("restarted", 2),
             Fault::Rolled => ("rolled", 3),
+            Fault::RolledStatic => ("rolled-static", 3),
         };
         Make { lanes: LANES, processes, variables, ..Make::of(name) }
     }
@@ -76,7 +85,7 @@ impl Fault {
                 subject.end(0, true)?;
                 subject.revive(0)?;
             }
-            Fault::Rolled => {
+            Fault::Rolled | Fault::RolledStatic => {
                 for number in 0..3 {
                     subject.end(number, false)?;
                     subject.revive(number)?;
@@ -90,7 +99,7 @@ impl Fault {
 }
 
 pub(super) fn run(ground: &Ground<'_>, results: &mut Results, curves: &mut Curves) -> Result<()> {
-    for fault in [Fault::Killed, Fault::Restarted, Fault::Rolled] {
+    for fault in [Fault::Killed, Fault::Restarted, Fault::Rolled, Fault::RolledStatic] {
         let mut subject = Subject::start(&ground.places, &ground.broker, fault.make())?;
         let mut client = subject.client_that_reads(Isolation::Uncommitted)?;
         super::warm_up(&mut client)?;

@@ -2,11 +2,15 @@
 //! awakeables and how late timers were.
 //!
 //!     service SERVICE_ADDRESS CONTROL_ADDRESS
+//!
+//! Environment, for the workload from topic to topic only: PEER_KAFKA, host:port, and PEER_OUT, a topic.
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use restate_sdk::prelude::*;
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -102,6 +106,42 @@ impl Timer {
     }
 }
 
+/// Three steps between a record of one topic, which the server reads, and a record of another.
+struct Pipe {
+    /// `None` unless a topic was named.
+    out: Option<(FutureProducer, String)>,
+}
+
+impl Pipe {
+    fn from_env() -> Result<Self, Failed> {
+        let (Ok(kafka), Ok(out)) = (std::env::var("PEER_KAFKA"), std::env::var("PEER_OUT")) else {
+            return Ok(Pipe { out: None });
+        };
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", kafka).set("broker.address.family", "v4");
+        config.set("enable.idempotence", "true").set("acks", "all").set("linger.ms", "0");
+        Ok(Pipe { out: Some((config.create()?, out)) })
+    }
+}
+
+#[service]
+impl Pipe {
+    #[handler]
+    async fn run(&self, ctx: Context<'_>, n: u64) -> Result<(), HandlerError> {
+        for step in ["check", "enrich", "book"] {
+            ctx.run(|| async { Ok(()) }).name(step).await?;
+        }
+        let (producer, out) = self.out.clone().ok_or_else(|| TerminalError::new("no topic"))?;
+        let produce = move || async move {
+            let (key, value) = (format!("k-{n}"), n.to_string());
+            let record = FutureRecord::to(&out).key(&key).payload(&value);
+            producer.send(record, Duration::from_secs(30)).await.map_err(|(error, _)| error)?;
+            Ok(())
+        };
+        Ok(ctx.run(produce).name("produce").await?)
+    }
+}
+
 async fn control(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path().to_owned();
     let answer = if let Some(key) = path.strip_prefix("/awakeable/") {
@@ -145,7 +185,8 @@ async fn main() -> Result<(), Failed> {
     socket.set_reuseaddr(true)?;
     socket.set_nodelay(true)?;
     socket.bind(service.parse()?)?;
-    let endpoint = Endpoint::builder().bind(Empty).bind(Chain).bind(Fan).bind(Signal).bind(Timer).build();
+    let endpoint = Endpoint::builder().bind(Empty).bind(Chain).bind(Fan).bind(Signal).bind(Timer);
+    let endpoint = endpoint.bind(Pipe::from_env()?).build();
     HttpServer::new(endpoint).serve(socket.listen(1024)?).await;
     Ok(())
 }
