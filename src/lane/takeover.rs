@@ -63,9 +63,11 @@ pub fn take_over(takeover: Takeover) -> Result<Lane, LaneEnd> {
     let early =
         mutated(Mutation::EndBeforeFence).then(|| restore::restore(&config, &*log, &mut *store, &*host));
     let writer = log.open_lane(&names, acks.clone(), config.fence_timeout)?;
+    let fenced = host.uptime();
     crash_point!("takeover:fenced");
     let restored = early.unwrap_or_else(|| restore::restore(&config, &*log, &mut *store, &*host))?;
     let position = restored.position;
+    let state_read = host.uptime();
     crash_point!("takeover:restored");
     compare_with_group(&config, position.as_ref(), group_offset)?;
     let executor = executor(&config, registry, runtime, &sender);
@@ -100,6 +102,8 @@ pub fn take_over(takeover: Takeover) -> Result<Lane, LaneEnd> {
         lane = config.partition,
         epoch,
         replayed = end.seq - position.journal_seq,
+        fence_ms = fenced.saturating_sub(began).as_millis(),
+        restore_ms = state_read.saturating_sub(fenced).as_millis(),
         "lane taken over in {} ms",
         host.uptime().saturating_sub(began).as_millis()
     );

@@ -200,19 +200,8 @@ impl Process {
         names.extend(shared.bindings.iter().map(|b| b.topic.to_string()));
         names.sort();
         names.dedup();
-        let handler = {
-            let (shared, workers, failed) = (shared.clone(), workers.clone(), failed.clone());
-            move |event| match event {
-                MembershipEvent::Assigned(partitions) => {
-                    assigned(&shared, &workers, partitions);
-                    told.store(true, Ordering::SeqCst);
-                }
-                MembershipEvent::Revoked { partitions, lost } => {
-                    revoked(&workers, &partitions, if lost { Duration::ZERO } else { REVOKE_WAIT });
-                }
-                MembershipEvent::Failed(why) => *lock(&failed) = Some(why),
-            }
-        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let handler = follow_group(&shared, &workers, &failed, told, stop.clone());
         let session = Duration::from_millis(config.session_timeout_ms);
         // The handler may be called before this returns; the workers then wait for the membership with the lock.
         let mut slot = shared.membership.write().unwrap_or_else(PoisonError::into_inner);
@@ -226,7 +215,6 @@ impl Process {
         )?;
         *slot = Some(membership);
         drop(slot);
-        let stop = Arc::new(AtomicBool::new(false));
         let offsets = {
             let (shared, workers, stop) = (shared.clone(), workers.clone(), stop.clone());
             std::thread::Builder::new()
@@ -250,12 +238,45 @@ impl Process {
                 tracing::error!("the thread that commits group offsets panicked");
             }
         }
+        let began = Instant::now();
         let all: Vec<TopicPartition> = lock(&self.workers).keys().cloned().collect();
         revoked(&self.workers, &all, REVOKE_WAIT);
+        let lanes_ended = began.elapsed();
         let membership = self.shared.membership.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(membership) = membership {
             membership.leave();
         }
+        tracing::info!(
+            app = %self.shared.app,
+            "process ended: partitions after {} ms, membership after {} ms",
+            lanes_ended.as_millis(),
+            began.elapsed().as_millis()
+        );
+    }
+}
+
+/// What the process does with the group's decisions.
+fn follow_group(
+    shared: &Arc<Shared>,
+    workers: &Arc<Workers>,
+    failed: &Arc<Mutex<Option<String>>>,
+    told: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
+) -> impl Fn(MembershipEvent) + Send + 'static {
+    let (shared, workers, failed) = (shared.clone(), workers.clone(), failed.clone());
+    move |event| match event {
+        // They go on to another process in a moment; to begin with them here would only hold that one up.
+        MembershipEvent::Assigned(partitions) if stop.load(Ordering::SeqCst) => {
+            tracing::info!("{} partitions came while the process ends", partitions.len());
+        }
+        MembershipEvent::Assigned(partitions) => {
+            assigned(&shared, &workers, partitions);
+            told.store(true, Ordering::SeqCst);
+        }
+        MembershipEvent::Revoked { partitions, lost } => {
+            revoked(&workers, &partitions, if lost { Duration::ZERO } else { REVOKE_WAIT });
+        }
+        MembershipEvent::Failed(why) => *lock(&failed) = Some(why),
     }
 }
 
@@ -302,6 +323,7 @@ fn assigned(shared: &Arc<Shared>, workers: &Workers, partitions: Vec<TopicPartit
 
 /// Stops the workers of partitions that go to someone else, all at once, and waits a bounded time.
 fn revoked(workers: &Workers, partitions: &[TopicPartition], wait: Duration) {
+    let began = Instant::now();
     let going: Vec<Worker> = {
         let mut workers = lock(workers);
         partitions.iter().filter_map(|p| workers.remove(p)).collect()
@@ -312,6 +334,9 @@ fn revoked(workers: &Workers, partitions: &[TopicPartition], wait: Duration) {
     let deadline = Instant::now() + wait;
     while going.iter().any(|w| !w.is_finished()) && Instant::now() < deadline {
         std::thread::park_timeout(Duration::from_millis(2));
+    }
+    if !going.is_empty() {
+        tracing::info!("{} partitions ended in {} ms", going.len(), began.elapsed().as_millis());
     }
     let late = going.iter().filter(|w| !w.is_finished()).count();
     if late > 0 {

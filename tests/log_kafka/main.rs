@@ -388,8 +388,13 @@ fn a_partition_that_was_removed_while_its_taker_was_full_is_fed_again() {
 type Events = Receiver<(&'static str, Vec<TopicPartition>)>;
 
 fn join(c: &KafkaConfig, group: &str, t: &str) -> (Membership, Events) {
+    join_as(c, group, t, None)
+}
+
+fn join_as(c: &KafkaConfig, group: &str, t: &str, static_id: Option<&str>) -> (Membership, Events) {
     let (tx, rx) = unbounded();
-    let m = Membership::join(c, group, &[t.to_owned()], None, Duration::from_secs(6), move |e| {
+    let id = static_id.map(str::to_owned);
+    let m = Membership::join(c, group, &[t.to_owned()], id, Duration::from_secs(6), move |e| {
         let told = match e {
             MembershipEvent::Assigned(p) => ("assigned", p),
             MembershipEvent::Revoked { partitions, lost: false } => ("revoked", partitions),
@@ -410,6 +415,25 @@ fn count(rx: &Events, what: &str, n: usize) {
         seen += list.len();
     }
     assert_eq!(seen, n);
+}
+
+#[test]
+fn the_lanes_of_a_static_member_that_ends_cleanly_wait_for_it() {
+    let c = broker::config();
+    let t = topic(&c, "static", 6);
+    let group = fresh("g");
+    let (_one, one_rx) = join_as(&c, &group, &t, Some("one"));
+    count(&one_rx, "assigned", 6);
+    let (two, two_rx) = join_as(&c, &group, &t, Some("two"));
+    count(&one_rx, "revoked", 3);
+    count(&two_rx, "assigned", 3);
+    two.leave();
+    count(&two_rx, "revoked", 3);
+    let (_again, again_rx) = join_as(&c, &group, &t, Some("two"));
+    count(&again_rx, "assigned", 3);
+    // Had the group been told, these lanes would have gone to the other member first, and come back from there. It may
+    // be told of rebalances that bring nothing.
+    assert!(one_rx.try_iter().all(|(_, moved)| moved.is_empty()), "lanes moved");
 }
 
 #[test]

@@ -183,7 +183,8 @@ impl KafkaConfig {
         let mut c = self.consumer(isolation);
         c.set("group.id", format!("{}-reader", self.client_id))
             .set("enable.partition.eof", "true")
-            .set("statistics.interval.ms", "100")
+            // The marker behind the last record is passed by statistics only, in every restore and every replay.
+            .set("statistics.interval.ms", "20")
             .set("fetch.wait.max.ms", "100")
             .set("fetch.message.max.bytes", "4194304");
         c
@@ -204,8 +205,10 @@ impl KafkaConfig {
         c.set("group.id", group)
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", session_ms.to_string())
-            // A member learns of a rebalance by its next heartbeat: the interval is the pause of every clean hand-over.
-            .set("heartbeat.interval.ms", (session_ms / 20).clamp(100, 1_000).to_string())
+            // A member learns of a rebalance by its next heartbeat, and the group waits for the last one: the interval
+            // is a part of the pause of every clean hand-over. At the default session it is the least that we ask of
+            // a coordinator.
+            .set("heartbeat.interval.ms", (session_ms / 60).clamp(100, 1_000).to_string())
             // Its positions mean nothing; an error for "no committed offset" would only be noise.
             .set("auto.offset.reset", "latest");
         if let Some(id) = static_id {

@@ -21,7 +21,8 @@ pub type TopicPartition = (Arc<str>, i32);
 
 /// Default of `session.timeout.ms`: the least that brokers accept, as a crash is noticed no sooner.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
-const POLL: Duration = Duration::from_millis(100);
+/// How late a stop is noticed, at most: it adds to the pause of a clean hand-over.
+const POLL: Duration = Duration::from_millis(20);
 const QUESTION_WAIT: Duration = Duration::from_secs(10);
 /// How long `leave` waits for the group to take the partitions back.
 const LEAVE_WAIT: Duration = Duration::from_secs(5);
@@ -168,10 +169,10 @@ impl Membership {
         consumer.subscribe(&names).map_err(|e| LogError::Refused(format!("{what}: {}", fault::text(&e))))?;
         let consumer = Arc::new(consumer);
         let stop = Arc::new(AtomicBool::new(false));
-        let (c, s) = (Arc::clone(&consumer), Arc::clone(&stop));
+        let (c, s, is_static) = (Arc::clone(&consumer), Arc::clone(&stop), static_id.is_some());
         let thread = thread::Builder::new()
             .name("membership".into())
-            .spawn(move || run(c, &s))
+            .spawn(move || run(c, &s, is_static))
             .map_err(|e| LogError::Unavailable(format!("no thread for {what}: {e}")))?;
         let consumer = Some(Detached::new(consumer));
         Ok(Membership { consumer, stop, thread: Some(thread), group: group.to_owned() })
@@ -249,7 +250,7 @@ impl Drop for Membership {
     }
 }
 
-fn run(consumer: Arc<BaseConsumer<GroupContext>>, stop: &AtomicBool) {
+fn run(consumer: Arc<BaseConsumer<GroupContext>>, stop: &AtomicBool, is_static: bool) {
     while !stop.load(Ordering::SeqCst) {
         if let Some(Err(KafkaError::MessageConsumptionFatal(code))) = consumer.poll(POLL) {
             let said = consumer.client().fatal_error().map_or_else(|| code.to_string(), |(_, s)| s);
@@ -257,14 +258,19 @@ fn run(consumer: Arc<BaseConsumer<GroupContext>>, stop: &AtomicBool) {
             break;
         }
     }
-    consumer.unsubscribe();
-    let deadline = Instant::now() + LEAVE_WAIT;
-    while consumer.context().owned.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
-        consumer.poll(Duration::from_millis(20));
+    if !is_static {
+        consumer.unsubscribe();
+        let deadline = Instant::now() + LEAVE_WAIT;
+        while consumer.context().owned.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
+            consumer.poll(Duration::from_millis(20));
+        }
+        let sent_by = Instant::now() + LEAVE_PAUSE;
+        while Instant::now() < sent_by {
+            consumer.poll(Duration::from_millis(20));
+        }
     }
-    let sent_by = Instant::now() + LEAVE_PAUSE;
-    while Instant::now() < sent_by {
-        consumer.poll(Duration::from_millis(20));
-    }
+    // The close revokes what a static member has, and only the close does so without telling the group:
+    // `rd_kafka_unsubscribe` sends LeaveGroup for a static member as well (`rd_kafka_cgrp_leave_maybe` in 2.12.1 spares
+    // it only while it terminates), and its lanes went to others and came back, through two restores.
     drop(consumer);
 }
