@@ -204,7 +204,21 @@ fn play(stage: &mut Stage, chosen: &[&'static Scenario], skipped: &mut Vec<Strin
             progress(&stage.faults, &lock(&stage.ledger), scenario.name);
             (scenario.play)(stage).with_context(|| scenario.name)?;
         }
+        if must {
+            play_again(stage, &playable)?;
+        }
     }
+}
+
+/// On a busy machine a rule may strike nobody in its few seconds: what made none of its faults gets a second chance.
+fn play_again(stage: &mut Stage, playable: &[&'static Scenario]) -> Result<()> {
+    let counts = stage.faults.counts();
+    let is_idle = |s: &&&Scenario| s.kinds.iter().any(|kind| !counts.contains_key(*kind));
+    for scenario in playable.iter().filter(is_idle) {
+        progress(&stage.faults, &lock(&stage.ledger), scenario.name);
+        (scenario.play)(stage).with_context(|| scenario.name)?;
+    }
+    Ok(())
 }
 
 fn progress(faults: &Faults, ledger: &Ledger, next: &str) {
