@@ -19,7 +19,7 @@ pub enum Kind {
 #[derive(Debug, Clone, Parser)]
 #[command(name = "campaign")]
 pub struct Options {
-    /// How long faults are made; the start and the last checks come on top.
+    /// How long faults are made; the start, the scenarios that take minutes and the last checks come on top.
     #[arg(long, default_value_t = 5.0)]
     pub minutes: f64,
     /// Real brokers: 1 or 3.

@@ -135,7 +135,7 @@ fn folder(options: &Options, seed: u64) -> Result<PathBuf> {
 fn choose(options: &Options) -> Result<Vec<&'static Scenario>> {
     if options.scenario.is_empty() {
         let long = options.minutes >= LONG_RUN_MINUTES;
-        return Ok(scenarios::ALL.iter().filter(|s| long || s.weight > 0).copied().collect());
+        return Ok(scenarios::ALL.iter().filter(|s| long || !s.is_long()).copied().collect());
     }
     let find = |name: &String| scenarios::ALL.iter().find(|s| s.name == name).copied();
     options.scenario.iter().map(|n| find(n).with_context(|| format!("no scenario {n}: see --list"))).collect()
@@ -174,7 +174,7 @@ fn follow_commands(follower: &mut Follower, done: &AtomicBool) -> Result<()> {
 /// Plays decks of scenarios until the time is over, and each scenario at least once however short that is.
 fn play(stage: &mut Stage, chosen: &[&'static Scenario], skipped: &mut Vec<String>) -> Result<()> {
     let began = Instant::now();
-    let length = Duration::from_secs_f64(stage.options.minutes * 60.0);
+    let mut length = Duration::from_secs_f64(stage.options.minutes * 60.0);
     let mut playable = Vec::new();
     for scenario in chosen {
         match (scenario.missing)(stage) {
@@ -202,7 +202,11 @@ fn play(stage: &mut Stage, chosen: &[&'static Scenario], skipped: &mut Vec<Strin
                 return Ok(());
             }
             progress(&stage.faults, &lock(&stage.ledger), scenario.name);
+            let before = began.elapsed();
             (scenario.play)(stage).with_context(|| scenario.name)?;
+            if scenario.is_long() {
+                length += began.elapsed() - before;
+            }
         }
         if must {
             play_again(stage, &playable)?;

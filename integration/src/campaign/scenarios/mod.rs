@@ -43,6 +43,13 @@ pub struct Scenario {
     pub play: fn(&mut Stage) -> Result<()>,
 }
 
+impl Scenario {
+    /// It takes minutes: it is played once, only in long runs or by name, and its time comes on top of theirs.
+    pub fn is_long(&self) -> bool {
+        self.weight == 0
+    }
+}
+
 /// All scenarios.
 pub const ALL: &[&Scenario] = &[
     &calm::SCENARIO,
