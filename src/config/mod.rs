@@ -34,7 +34,8 @@ pub struct Config {
     /// Default `.sakia/<app>` in the working directory.
     pub state_dir: Option<PathBuf>,
     /// Static membership (`group.instance.id`): a process that comes back under this name within the session timeout
-    /// gets its lanes back without a rebalance. Must differ between processes. Default: none.
+    /// gets its lanes back without a rebalance, however it ended. So lanes of one that ends for good go to others only
+    /// after the session timeout. Must differ between processes. Default: none.
     pub instance_id: Option<String>,
     /// How long a process may be silent before its lanes go to others, in milliseconds. Default 6000, which is also
     /// the least that a broker with its own defaults accepts.

@@ -28,7 +28,9 @@ There the record on the topic and the note that it was written are two writes to
 step run again, as both document (steps run at least once), and the record is there twice. A consumer that dedupes by id \
 would hide them. Sakia's and Kafka Streams' record is in the transaction that moves on; Kafka Streams \
 (exactly_once_v2, a static member) has no durable steps: each is a record through a topic. Code within a step of Sakia's \
-runs at least once too: a record that is produced there by hand would be repeated just so.";
+runs at least once too: a record that is produced there by hand would be repeated just so. \
+Duplicates are comparable at one rate only: Temporal is given fewer records a second, as it keeps up with no more here, so \
+each kill finds fewer under way.";
 /// The same number on every side, each under load.
 pub(crate) const KILLS: u32 = 8;
 /// From the moment at which the process works again until the next kill, in milliseconds; drawn, the same draws for
