@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// One of so many attempts of the flaky step fails.
 const FLAKY: u32 = 3;
+/// Between its attempts: without a bound one job in some ten thousand would be at it for longer than tests wait.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// Makes the process end when its standard input does.
 const LEASH: &str = "WORKER_LEASH";
 
@@ -37,7 +39,7 @@ async fn job(ctx: Ctx<Deps>, n: u64) -> Result<Done> {
         tokio::time::sleep(Duration::from_millis(2)).await;
         if rand::rng().random_ratio(1, FLAKY) { Err(Error::msg("try again")) } else { Ok(()) }
     })
-    .retry(Retry::forever().starting_at(Duration::from_millis(20)))
+    .retry(Retry::forever().starting_at(Duration::from_millis(20)).at_most(LONGEST_WAIT))
     .await?;
     ctx.send(out, &ctx.id(), Seen { n, token, asked_ms, slept_ms, go, leaf, ..Seen::stage("ended") });
     Ok(Done { token, leaf })

@@ -11,14 +11,15 @@ const LANES: i32 = 4;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The default session timeout.
 const SESSION: Duration = Duration::from_secs(6);
-/// What the machine needs besides, when it is busy with other tests.
-const SLACK: Duration = Duration::from_secs(4);
+/// Where nothing may wait for the session it is so long that a busy machine cannot be taken for such a wait.
+const LONG_SESSION: Duration = Duration::from_secs(30);
+const LONG_SESSION_MS: (&str, &str) = ("SAKIA_SESSION_TIMEOUT_MS", "30000");
 /// One job in each interval, on whichever lane: dense enough to see a pause, and hardly a load.
 const JOB_EVERY: Duration = Duration::from_millis(10);
 /// How long jobs come before the event and, at least, after it.
 const STEADY: Duration = Duration::from_secs(3);
 /// Two processes that are not known to the group by a name.
-const DYNAMIC: &[(&str, &str)] = &[("SAKIA_INSTANCE_ID", "")];
+const DYNAMIC: (&str, &str) = ("SAKIA_INSTANCE_ID", "");
 
 /// Starts jobs at a steady rate.
 fn load(app: &mut App, length: Duration) -> Result<()> {
@@ -54,12 +55,16 @@ fn longest_pause(app: &App, first_job: u64) -> Result<Duration> {
 }
 
 /// Two processes share the lanes; then the first goes, and the second goes on with all of them.
-fn pause_when_one_goes(goes: impl FnOnce(&mut Worker) -> Result<()>, after: Duration) -> Result<Duration> {
+fn pause_when_one_goes(
+    goes: impl FnOnce(&mut Worker) -> Result<()>,
+    settings: &[(&str, &str)],
+    after: Duration,
+) -> Result<Duration> {
     let mut app = App::new(&cluster(), WORKER, LANES)?;
-    let mut first = app.worker("first", DYNAMIC)?;
+    let mut first = app.worker("first", settings)?;
     app.start_jobs(20)?;
     app.until_all_ended(PATIENCE)?;
-    let second = app.worker("second", DYNAMIC)?;
+    let second = app.worker("second", settings)?;
     app.until_taken_over(&second)?;
     app.start_jobs(20)?;
     app.until_all_ended(PATIENCE)?;
@@ -74,34 +79,34 @@ fn pause_when_one_goes(goes: impl FnOnce(&mut Worker) -> Result<()>, after: Dura
 
 #[test]
 fn a_lane_goes_on_elsewhere_within_the_session_timeout_after_a_crash() -> Result<()> {
-    let pause = pause_when_one_goes(Worker::kill_now, SESSION + SLACK)?;
+    let pause = pause_when_one_goes(Worker::kill_now, &[DYNAMIC], SESSION + STEADY)?;
     println!("longest pause of a lane, its owner killed: {pause:?}");
-    ensure!(pause < SESSION + SLACK, "it was {pause:?}");
+    ensure!(pause < SESSION * 3, "it was {pause:?}, as if nobody had noticed");
     Ok(())
 }
 
 #[test]
 fn a_lane_goes_on_elsewhere_at_once_after_a_clean_stop() -> Result<()> {
-    let pause = pause_when_one_goes(|first| first.ask_to_stop(), STEADY)?;
+    let pause = pause_when_one_goes(|first| first.ask_to_stop(), &[DYNAMIC, LONG_SESSION_MS], STEADY)?;
     println!("longest pause of a lane, its owner stopped: {pause:?}");
-    ensure!(pause < SLACK, "it was {pause:?}, as if the session had to run out");
+    ensure!(pause < LONG_SESSION, "it was {pause:?}, as if the session had to run out");
     Ok(())
 }
 
 #[test]
 fn a_static_member_that_restarts_keeps_its_lanes() -> Result<()> {
     let mut app = App::new(&cluster(), WORKER, LANES)?;
-    let mut first = app.worker("first", &[])?;
+    let mut first = app.worker("first", &[LONG_SESSION_MS])?;
     app.start_jobs(20)?;
     app.until_all_ended(PATIENCE)?;
     let first_job = app.started();
     load(&mut app, STEADY)?;
     first.kill_now()?;
-    let _again = app.worker("first", &[])?;
+    let again = app.worker("first", &[LONG_SESSION_MS])?;
     load(&mut app, STEADY)?;
     app.until_all_ended(PATIENCE)?;
     let pause = longest_pause(&app, first_job)?;
     println!("longest pause of a lane, its owner killed and started again as the same member: {pause:?}");
-    ensure!(pause < SLACK, "it was {pause:?}, as if the session had to run out");
+    ensure!(pause < LONG_SESSION, "it was {pause:?}, as if the session had to run out:\n{}", again.log());
     Ok(())
 }
