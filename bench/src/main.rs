@@ -8,6 +8,7 @@ mod bench;
 mod child;
 mod client;
 mod cluster;
+mod cpu_report;
 mod drawings;
 mod figures;
 mod floor;

@@ -1,6 +1,7 @@
 //! The measured part of docs/performance.md.
 
 use crate::bench::Outcome;
+use crate::cpu_report;
 use crate::drawings::Drawing;
 use crate::figures::{median, spread};
 use crate::floor_report::FloorReport;
@@ -51,6 +52,7 @@ pub(crate) fn markdown(outcome: &Outcome, drawings: &[Drawing]) -> String {
         text.push_str("\n### Beside bare Kafka\n\n");
         text.push_str(&report.markdown());
     }
+    text.push_str(&cpu_report::markdown(results));
     text
 }
 

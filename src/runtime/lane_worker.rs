@@ -47,7 +47,8 @@ impl LaneWorker {
     pub(super) fn start(shared: Arc<Shared>, partition: i32) -> std::io::Result<Self> {
         let control = Arc::new(Control::default());
         let theirs = control.clone();
-        let name = format!("{}-{partition}", shared.app);
+        // Linux shows 15 bytes of it.
+        let name = format!("lane-{partition}");
         let thread =
             std::thread::Builder::new().name(name).spawn(move || life(&shared, partition, &theirs))?;
         Ok(LaneWorker { control, thread })

@@ -41,12 +41,12 @@ pub(super) fn run(ground: &Ground<'_>, results: &mut Results, _curves: &mut Curv
     let broker = subject.watched();
     for round in 0..ROUNDS {
         results.add(measured("D", BARE, round, &broker, || {
-            let (began, cpu_s) = (Instant::now(), cpu_seconds("self")?);
+            let (began, cpu_s) = (Instant::now(), cpu_seconds(std::process::id())?);
             let read = kafka::read_through(subject.brokers(), &changelog)?;
             let seconds = began.elapsed().as_secs_f64();
             ensure!(read.records >= ROWS, "{} records instead of {ROWS}", read.records);
             let mut values = figures(seconds, read.records, read.bytes);
-            values.insert("cpu_s".into(), cpu_seconds("self")? - cpu_s);
+            values.insert("cpu_s".into(), cpu_seconds(std::process::id())? - cpu_s);
             Ok(values)
         })?);
         results.add(restored(&mut subject, round, bytes)?);
@@ -84,7 +84,7 @@ fn restored(subject: &mut Subject, round: usize, bytes: u64) -> Result<crate::re
         }
         let mut values = figures(ms(began.elapsed()) / 1e3, ROWS, bytes);
         let process = subject.process(0)?;
-        values.insert("cpu_s".into(), cpu_seconds(&process.to_string())?);
+        values.insert("cpu_s".into(), cpu_seconds(process)?);
         values.insert("rss_mb".into(), resident_mb(process));
         values.insert("peak_mb".into(), peak_mb(process));
         values.insert("disk_mb".into(), folder_mb(&state));
