@@ -33,9 +33,8 @@ pub(crate) fn markdown(results: &Results) -> String {
     for cell in CLOSED.iter().filter(|cell| SHOWN.contains(&cell.name)) {
         let samples: Vec<&Sample> = results.of(cell.name, SAKIA).collect();
         let completed: f64 = samples.iter().filter_map(|s| s.values.get("completed")).sum();
-        let lines = lines(&samples);
-        if !lines.is_empty() {
-            write(&mut text, cell, &lines, completed);
+        if !samples.is_empty() {
+            write(&mut text, cell, &lines(&samples), completed);
         }
     }
     text
