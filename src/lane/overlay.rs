@@ -89,7 +89,7 @@ impl Overlay {
         if let Some(found) = self.frozen.iter().rev().find_map(|f| f.rows.get(key)) {
             return found.clone();
         }
-        if let Some(kept) = self.reads.take(key) {
+        if let Some(kept) = self.reads.get(key) {
             return Some(kept);
         }
         let read = self.store.get(&key::encode(key)).map_err(|e| e.to_string());
@@ -107,9 +107,13 @@ impl Overlay {
         })
     }
 
-    /// All rows whose key has the tag. Only before the first checkpoint.
+    /// What lies over the store, the newest first: what one layer says of a key hides what those after it say.
+    fn layers(&self) -> impl Iterator<Item = &HashMap<Key, Option<Row>>> {
+        std::iter::once(&self.active).chain(self.frozen.iter().rev().map(|frozen| &frozen.rows))
+    }
+
+    /// All rows whose key has the tag.
     pub(super) fn scan(&self, tag: u8, mut each: impl FnMut(Key, Row)) -> Result<(), String> {
-        debug_assert!(self.frozen.is_empty(), "what is being committed is not scanned");
         let mut from = vec![tag];
         loop {
             let page = self.store.scan(&[tag], &from, SCAN_PAGE).map_err(|e| e.to_string())?;
@@ -119,7 +123,7 @@ impl Overlay {
                 from.extend_from_slice(&bytes);
                 from.push(0);
                 let key = key::decode(&bytes).map_err(|e| e.to_string())?;
-                if !self.active.contains_key(&key) {
+                if !self.layers().any(|rows| rows.contains_key(&key)) {
                     let row = row::decode(&key, &value).map_err(|e| e.to_string())?;
                     each(key, row);
                 }
@@ -128,9 +132,15 @@ impl Overlay {
                 break;
             }
         }
-        for (key, row) in &self.active {
-            if let (Some(row), true) = (row, key::encode(key).first() == Some(&tag)) {
-                each(key.clone(), row.clone());
+        for (depth, layer) in self.layers().enumerate() {
+            for (key, row) in layer {
+                let hidden = || self.layers().take(depth).any(|newer| newer.contains_key(key));
+                if let Some(row) = row
+                    && key::encode(key).first() == Some(&tag)
+                    && !hidden()
+                {
+                    each(key.clone(), row.clone());
+                }
             }
         }
         Ok(())
@@ -268,6 +278,30 @@ mod tests {
         }
         overlay.committed(1).unwrap();
         assert_eq!(checkpoint(&mut overlay), [(turn(0), false), (turn(1), false)]);
+    }
+
+    #[test]
+    fn a_scan_sees_the_newest_of_each_row_while_checkpoints_are_under_way() {
+        let mut overlay = empty();
+        for number in 0..3 {
+            overlay.create(turn(number), row(0));
+        }
+        checkpoint(&mut overlay);
+        overlay.put(turn(0), row(1));
+        overlay.delete(&turn(1));
+        overlay.create(turn(3), row(1));
+        overlay.create(turn(4), row(1));
+        overlay.freeze();
+        overlay.put(turn(0), row(2));
+        overlay.delete(&turn(3));
+        overlay.freeze();
+        overlay.put(turn(0), row(3));
+        let mut seen = Vec::new();
+        let tag = *key::encode(&turn(0)).first().unwrap();
+        overlay.scan(tag, |key, row| seen.push((key::encode(&key), row))).unwrap();
+        seen.sort_by(|a, b| a.0.cmp(&b.0));
+        let expected = [(turn(0), row(3)), (turn(2), row(0)), (turn(4), row(1))];
+        assert_eq!(seen, expected.map(|(key, row)| (key::encode(&key), row)));
     }
 
     #[test]

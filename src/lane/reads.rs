@@ -25,13 +25,9 @@ impl Reads {
         self.rows.insert(key, row);
     }
 
-    /// A row that is kept. The turns of a history stay: it is read to replay the code, and again when the instance ends.
-    /// Any other row is written as soon as it is read.
-    pub(super) fn take(&mut self, key: &Key) -> Option<Row> {
-        match key {
-            Key::Turn(..) => self.rows.get(key).cloned(),
-            _ => self.rows.remove(key),
-        }
+    /// A row that is kept. It stays: a history is read to replay the code, and again when the instance ends.
+    pub(super) fn get(&self, key: &Key) -> Option<Row> {
+        self.rows.get(key).cloned()
     }
 
     /// The store changes.
