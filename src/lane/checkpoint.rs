@@ -117,7 +117,11 @@ impl Thread {
         let name = format!("{}-{}-ckpt", writer.config.app, writer.config.partition);
         let (mut writer, order) = (writer.clone(), order.clone());
         let host = writer.host.clone();
-        let join = host.spawn(name, Box::new(move || writer.run(&queue, id, &order)))?;
+        let work_on = move || {
+            let _alarm = Alarm { order: order.clone(), events: writer.events.clone() };
+            writer.run(&queue, id, &order);
+        };
+        let join = host.spawn(name, Box::new(work_on))?;
         Ok(Thread { work: Some(work), join: Some(join) })
     }
 
@@ -125,6 +129,23 @@ impl Thread {
         if let Some(sender) = &self.work {
             // The thread ends only with its sender, or when the lane is lost.
             let _ = sender.send(work);
+        }
+    }
+}
+
+/// Tells the lane that its checkpoint thread has panicked: nobody else would, and it would wait for ever.
+struct Alarm {
+    order: Arc<Watched<Order>>,
+    events: Sender<Event>,
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.order.change(|order| order.failed = true);
+            let why = "its checkpoint thread panicked; the panic is logged above".into();
+            // The lane may have ended.
+            let _ = self.events.send(Event::Checkpointed(Err(LogError::Lost(why))));
         }
     }
 }
@@ -282,7 +303,12 @@ impl Writer {
         if state.committed + 1 >= checkpoint {
             return Ok(());
         }
-        Err(LogError::Lost(format!("checkpoint {checkpoint} cannot follow, the one before it failed")))
+        let why = if state.failed {
+            "failed".into()
+        } else {
+            format!("was not committed within {} s", GATE_TIMEOUT.as_secs())
+        };
+        Err(LogError::Lost(format!("checkpoint {checkpoint} cannot follow, the one before it {why}")))
     }
 }
 

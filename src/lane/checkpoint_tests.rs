@@ -25,7 +25,26 @@ impl Checkpoints for Id {
     }
 }
 
+/// A transactional id whose thread meets a mistake of ours.
+struct Mistaken;
+
+impl Checkpoints for Mistaken {
+    fn produce(&mut self, _: &[NewRecord]) -> Result<i64, LogError> {
+        panic!("on purpose");
+    }
+    fn commit(&mut self) -> Result<Committed, LogError> {
+        Ok(Committed::Once)
+    }
+    fn abort(&mut self) -> Result<(), LogError> {
+        Ok(())
+    }
+}
+
 fn start(commits: Committed) -> (Checkpointer, Arc<Acks>, Receiver<Event>) {
+    start_with([commits; 2].map(|ends| -> Box<dyn Checkpoints> { Box::new(Id(ends)) }))
+}
+
+fn start_with(ids: [Box<dyn Checkpoints>; 2]) -> (Checkpointer, Arc<Acks>, Receiver<Event>) {
     let (events, heard) = unbounded();
     let acks = Arc::new(Acks::new(events.clone()));
     let writer = Writer {
@@ -37,7 +56,6 @@ fn start(commits: Committed) -> (Checkpointer, Arc<Acks>, Receiver<Event>) {
         host: Arc::new(At::new(0)),
         wants_more: Arc::default(),
     };
-    let ids = [commits; 2].map(|ends| -> Box<dyn Checkpoints> { Box::new(Id(ends)) });
     (Checkpointer::start(&writer, ids, 0).unwrap(), acks, heard)
 }
 
@@ -72,4 +90,14 @@ fn an_id_whose_commit_may_come_again_ends_its_lane_behind_the_checkpoint() {
     assert_eq!(ended.next().unwrap().unwrap(), 0);
     let why = ended.next().unwrap().unwrap_err();
     assert!(matches!(&why, LogError::Lost(text) if text.contains("KAFKA-17754")), "{why}");
+}
+
+#[test]
+fn a_checkpoint_thread_that_panics_ends_its_lane() {
+    let (mut checkpointer, _, heard) = start_with([Box::new(Mistaken), Box::new(Mistaken)]);
+    checkpointer.begin(Vec::new(), at(1, 0));
+    let Event::Checkpointed(Err(why)) = heard.recv().unwrap() else { panic!("another event") };
+    assert!(matches!(&why, LogError::Lost(text) if text.contains("panicked")), "{why}");
+    // Its drop would join the thread, and the host of these tests passes panics on.
+    std::mem::forget(checkpointer);
 }

@@ -50,15 +50,16 @@ pub(super) struct Parts {
 
 /// A lane that was taken over. Lives on a thread of its own.
 pub struct Lane {
+    /// Checkpoints under way, the oldest first. Before the parts, so that a lane that is dropped gives its turns back
+    /// before it waits for its threads.
+    pending: VecDeque<Pending>,
+    turn: MyTurn,
     parts: Parts,
     /// What the last committed checkpoint says.
     committed: Position,
     committed_next: Arc<AtomicI64>,
-    /// Checkpoints under way, the oldest first.
-    pending: VecDeque<Pending>,
-    /// The transaction of the newest one asks for more.
+    /// The transaction of the newest checkpoint asks for more.
     asked_for_more: bool,
-    turn: MyTurn,
     clock: LaneClock,
     /// When it began.
     last_checkpoint: Duration,
@@ -171,7 +172,9 @@ impl Lane {
                         left = left.saturating_sub(batch.len());
                         self.apply_commands(&batch)?;
                     }
-                    Ok(Err(error)) => return Err(error.into()),
+                    // Also if commands are gone: a later owner may have trimmed what this one has not read. If it is
+                    // damage, the next take-over says so.
+                    Ok(Err(error)) => return Err(LaneEnd::Lost(error.to_string())),
                     Err(_) => return Err(LaneEnd::Lost("its feed of commands ended".into())),
                 },
                 default(timeout) => return Ok(any),

@@ -17,7 +17,8 @@ struct State {
     waiting: VecDeque<Call>,
 }
 
-/// The right to write one transaction of checkpoints. Dropping it lets the next lane go; also if the lane that it was for is gone.
+/// The right to write one transaction of checkpoints. Dropping it lets the next lane go; also if the lane that it was for
+/// is gone.
 pub(super) struct Turn {
     stile: Arc<Turnstile>,
 }

@@ -7,6 +7,7 @@ use crate::lane::{Lane, LaneConfig, LaneEnd, LaneHandle, Takeover, take_over};
 use crate::log::LogError;
 use crate::store::Stores;
 use crate::telemetry::LaneState;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -72,7 +73,12 @@ impl LaneWorker {
     /// What it is doing.
     pub(super) fn state(&self) -> LaneState {
         let state = self.control.lock();
-        if state.stop { LaneState::Ending } else { state.doing }
+        match state.doing {
+            _ if state.stop => LaneState::Ending,
+            // Nobody told it to.
+            _ if self.thread.is_finished() => LaneState::Broken,
+            doing => doing,
+        }
     }
 
     /// What lag tools may know.
@@ -192,7 +198,9 @@ fn feed_and_run(shared: &Shared, partition: i32, lane: Lane) -> LaneEnd {
     if let Err(error) = shared.feed.add(&shared.topics.commands, partition, lane.next_command(), sink) {
         return lost(&error);
     }
-    let end = lane.run(&feed);
+    let end = catch_unwind(AssertUnwindSafe(|| lane.run(&feed))).unwrap_or_else(|_| {
+        LaneEnd::Lost("it panicked, which is a mistake in the program; the panic is logged above".into())
+    });
     if let Err(error) = shared.feed.remove(&shared.topics.commands, partition) {
         tracing::warn!(lane = partition, "the feed of commands could not be ended: {error}");
     }
