@@ -195,12 +195,19 @@ impl Process {
         let workers: Arc<Workers> = Arc::default();
         let failed: Arc<Mutex<Option<String>>> = Arc::default();
         let told: Arc<AtomicBool> = Arc::default();
-        let http = open_http(config, &shared, &workers, &failed, &told)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let report = ProcessReport {
+            shared: shared.clone(),
+            workers: workers.clone(),
+            failed: failed.clone(),
+            assigned: told.clone(),
+            ending: stop.clone(),
+        };
+        let http = open_http(config, report)?;
         let mut names = vec![shared.topics.commands.to_string()];
         names.extend(shared.bindings.iter().map(|b| b.topic.to_string()));
         names.sort();
         names.dedup();
-        let stop = Arc::new(AtomicBool::new(false));
         let handler = follow_group(&shared, &workers, &failed, told, stop.clone());
         let session = Duration::from_millis(config.session_timeout_ms);
         // The handler may be called before this returns; the workers then wait for the membership with the lock.
@@ -274,6 +281,9 @@ fn follow_group(
             told.store(true, Ordering::SeqCst);
         }
         MembershipEvent::Revoked { partitions, lost } => {
+            if lost {
+                told.store(false, Ordering::SeqCst);
+            }
             revoked(&workers, &partitions, if lost { Duration::ZERO } else { REVOKE_WAIT });
         }
         MembershipEvent::Failed(why) => *lock(&failed) = Some(why),
@@ -281,24 +291,13 @@ fn follow_group(
 }
 
 /// Opened before the group is joined: that the process is there but not ready yet is worth knowing.
-fn open_http(
-    config: &Config,
-    shared: &Arc<Shared>,
-    workers: &Arc<Workers>,
-    failed: &Arc<Mutex<Option<String>>>,
-    assigned: &Arc<AtomicBool>,
-) -> Result<Option<Server>, String> {
+fn open_http(config: &Config, report: ProcessReport) -> Result<Option<Server>, String> {
     let Some(address) = config.http_address else { return Ok(None) };
-    let report = ProcessReport {
-        shared: shared.clone(),
-        workers: workers.clone(),
-        failed: failed.clone(),
-        assigned: assigned.clone(),
-    };
-    let server = Server::open(address, &shared.tokio, Arc::new(report)).map_err(|error| {
+    let (app, tokio) = (report.shared.app.clone(), report.shared.tokio.clone());
+    let server = Server::open(address, &tokio, Arc::new(report)).map_err(|error| {
         format!("http_address: {address} cannot be opened: {error}; choose another port, or leave it out")
     })?;
-    tracing::info!(app = %shared.app, "metrics on http://{}/metrics", server.address());
+    tracing::info!(%app, "metrics on http://{}/metrics", server.address());
     Ok(Some(server))
 }
 
@@ -324,17 +323,22 @@ fn assigned(shared: &Arc<Shared>, workers: &Workers, partitions: Vec<TopicPartit
 /// Stops the workers of partitions that go to someone else, all at once, and waits a bounded time.
 fn revoked(workers: &Workers, partitions: &[TopicPartition], wait: Duration) {
     let began = Instant::now();
+    {
+        let workers = lock(workers);
+        partitions.iter().filter_map(|p| workers.get(p)).for_each(Worker::stop);
+    }
+    // They stay where they can be seen until they have ended.
+    let unfinished = || {
+        let workers = lock(workers);
+        partitions.iter().filter_map(|p| workers.get(p)).any(|w| !w.is_finished())
+    };
+    while unfinished() && began.elapsed() < wait {
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
     let going: Vec<Worker> = {
         let mut workers = lock(workers);
         partitions.iter().filter_map(|p| workers.remove(p)).collect()
     };
-    for worker in &going {
-        worker.stop();
-    }
-    let deadline = Instant::now() + wait;
-    while going.iter().any(|w| !w.is_finished()) && Instant::now() < deadline {
-        std::thread::park_timeout(Duration::from_millis(2));
-    }
     if !going.is_empty() {
         tracing::info!("{} partitions ended in {} ms", going.len(), began.elapsed().as_millis());
     }

@@ -12,6 +12,8 @@ pub(super) struct ProcessReport {
     pub(super) failed: Arc<Mutex<Option<String>>>,
     /// Whether the group has said what this process gets, if only nothing.
     pub(super) assigned: Arc<AtomicBool>,
+    /// Whether it was told to end.
+    pub(super) ending: Arc<AtomicBool>,
 }
 
 impl ProcessReport {
@@ -52,6 +54,9 @@ impl Report for ProcessReport {
     /// A process without a lane is ready: there may be more processes than lanes.
     fn ready(&self) -> Result<(), String> {
         self.alive()?;
+        if self.ending.load(Ordering::SeqCst) {
+            return Err("the process ends".into());
+        }
         if !self.assigned.load(Ordering::SeqCst) {
             return Err("the group has not said yet which lanes are here".into());
         }
