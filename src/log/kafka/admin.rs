@@ -13,14 +13,16 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 const WAIT: Duration = Duration::from_secs(15);
+/// The same for deleting records: a checkpoint waits for it, and it is tried again.
+const TRIM_WAIT: Duration = Duration::from_secs(2);
 
 /// Creates and describes topics.
 pub struct Admin {
     client: Detached<AdminClient<PlainContext>>,
 }
 
-fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(WAIT)).operation_timeout(Some(WAIT))
+fn options(wait: Duration) -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(wait)).operation_timeout(Some(wait))
 }
 
 impl Admin {
@@ -48,7 +50,7 @@ impl Admin {
             topic = topic.set(k, v);
         }
         let what = format!("create topic {name} with {partitions} partitions");
-        let made = block_on(self.client.create_topics([&topic], &options()))
+        let made = block_on(self.client.create_topics([&topic], &options(WAIT)))
             .map_err(|e| fault::question(&what, &e))?;
         for r in made {
             match r {
@@ -102,7 +104,7 @@ impl Admin {
     /// The settings of a topic, defaults included.
     pub fn settings(&self, name: &str) -> Result<BTreeMap<String, String>, LogError> {
         let what = format!("settings of topic {name}");
-        let found = block_on(self.client.describe_configs([&ResourceSpecifier::Topic(name)], &options()))
+        let found = block_on(self.client.describe_configs([&ResourceSpecifier::Topic(name)], &options(WAIT)))
             .map_err(|e| fault::question(&what, &e))?;
         let mut all = BTreeMap::new();
         for r in found {
@@ -118,7 +120,7 @@ impl Admin {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, partition, Offset::Offset(before))
             .map_err(|e| fault::question(&what, &e))?;
-        let done = block_on(self.client.delete_records(&list, &options()))
+        let done = block_on(self.client.delete_records(&list, &options(TRIM_WAIT)))
             .map_err(|e| fault::question(&what, &e))?;
         for e in done.elements() {
             match e.error() {

@@ -1,4 +1,4 @@
-//! Kafka's errors, sorted by what the caller has to do (`notes/kafka.md` 2.4).
+//! Kafka's errors, sorted by what the caller has to do.
 
 use crate::log::LogError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};

@@ -23,6 +23,10 @@ use std::time::{Duration, Instant};
 const QUESTION_WAIT: Duration = Duration::from_secs(15);
 /// How long a topic may be unknown: metadata of a fresh topic takes a moment to reach every broker.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(2);
+/// Before it is asked for again: each time costs a client.
+const UNKNOWN_PAUSE: Duration = Duration::from_millis(250);
+/// Before a leader is asked again.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// [`Log`] on Apache Kafka.
 pub struct KafkaLog {
@@ -112,21 +116,22 @@ impl Log for KafkaLog {
 pub(crate) struct Inquirer {
     config: KafkaConfig,
     isolation: Isolation,
-    consumer: Mutex<InquiringConsumer>,
+    consumer: Mutex<Arc<InquiringConsumer>>,
 }
 
 type InquiringConsumer = Detached<BaseConsumer<PlainContext>>;
 
 impl Inquirer {
     pub(crate) fn new(config: &KafkaConfig, isolation: Isolation) -> Result<Inquirer, LogError> {
-        let consumer = Mutex::new(inquiring_consumer(config, isolation)?);
+        let consumer = Mutex::new(Arc::new(inquiring_consumer(config, isolation)?));
         Ok(Inquirer { config: config.clone(), isolation, consumer })
     }
 
     pub(crate) fn offsets(&self, topic: &str, partition: i32) -> Result<OffsetRange, LogError> {
-        let mut consumer = self.consumer.lock().unwrap_or_else(PoisonError::into_inner);
         let began = Instant::now();
         loop {
+            // Not with the lock held: one partition without a leader must not hold up the questions of other lanes.
+            let consumer = Arc::clone(&self.consumer.lock().unwrap_or_else(PoisonError::into_inner));
             // Nobody else polls this client, and its log lines wait in its queue.
             while consumer.poll(Duration::ZERO).is_some() {}
             let e = match consumer.fetch_watermarks(topic, partition, Duration::from_secs(5)) {
@@ -144,12 +149,23 @@ impl Inquirer {
             if began.elapsed() >= patience {
                 return Err(fault::question(&format!("offsets of topic {topic} partition {partition}"), &e));
             }
-            thread::sleep(Duration::from_millis(50));
             if unknown {
-                // This client believes it from now on, for minutes; another one asks the brokers.
-                *consumer = inquiring_consumer(&self.config, self.isolation)?;
+                thread::sleep(UNKNOWN_PAUSE);
+                self.replace(&consumer)?;
+            } else {
+                thread::sleep(PAUSE);
             }
         }
+    }
+
+    /// A client that has heard that a topic is unknown believes it from then on, for minutes; another one asks the
+    /// brokers. Unless somebody else has replaced it already.
+    fn replace(&self, believer: &Arc<InquiringConsumer>) -> Result<(), LogError> {
+        let mut consumer = self.consumer.lock().unwrap_or_else(PoisonError::into_inner);
+        if Arc::ptr_eq(&consumer, believer) {
+            *consumer = Arc::new(inquiring_consumer(&self.config, self.isolation)?);
+        }
+        Ok(())
     }
 }
 

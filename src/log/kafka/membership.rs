@@ -136,7 +136,7 @@ impl ConsumerContext for GroupContext {
 
 /// A member of the group. Dropping it leaves the group without waiting; [`Membership::leave`] waits.
 pub struct Membership {
-    consumer: Option<Detached<Arc<BaseConsumer<GroupContext>>>>,
+    consumer: Option<Arc<BaseConsumer<GroupContext>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     group: String,
@@ -174,14 +174,13 @@ impl Membership {
             .name("membership".into())
             .spawn(move || run(c, &s, is_static))
             .map_err(|e| LogError::Unavailable(format!("no thread for {what}: {e}")))?;
-        let consumer = Some(Detached::new(consumer));
-        Ok(Membership { consumer, stop, thread: Some(thread), group: group.to_owned() })
+        Ok(Membership { consumer: Some(consumer), stop, thread: Some(thread), group: group.to_owned() })
     }
 
     fn consumer(&self) -> Result<&BaseConsumer<GroupContext>, LogError> {
         self.consumer
             .as_ref()
-            .map(|c| &***c)
+            .map(Arc::as_ref)
             .ok_or_else(|| LogError::Unavailable(format!("group {} was left", self.group)))
     }
 
@@ -233,9 +232,9 @@ impl Membership {
     /// Leaves the group: revokes everything through the handler, then tells the group (a static member does not).
     /// Blocks until done, some seconds at most if the coordinator is away.
     pub fn leave(mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        // Ours must not be the last reference, or the close would run on a thread that nobody waits for.
+        // First, as the close runs where the last reference goes, and that is the thread which is waited for.
         drop(self.consumer.take());
+        self.stop.store(true, Ordering::SeqCst);
         if let Some(t) = self.thread.take()
             && t.join().is_err()
         {
@@ -247,6 +246,8 @@ impl Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
+        // Only `leave` waits for the close.
+        drop(self.consumer.take().map(Detached::new));
     }
 }
 

@@ -356,7 +356,7 @@ impl Transaction {
     }
 
     /// Adds consumed offsets to the open transaction. Nothing may be in flight: offsets before the drain collide with
-    /// the previous transaction's markers far more often (notes/kafka-real.md 0.2).
+    /// the previous transaction's markers far more often.
     pub(crate) fn send_offsets(
         &self,
         offsets: &TopicPartitionList,

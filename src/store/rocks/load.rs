@@ -6,7 +6,7 @@
 use super::super::{Batch, StoreError};
 use super::{OFFSET_KEY, io};
 use rocksdb::{DB, IngestExternalFileOptions, Options, SstFileWriter};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -83,10 +83,20 @@ fn set_merge_files(job: &Job, files: &str) -> Result<(), StoreError> {
 
 impl Job {
     fn ingest(self) -> Result<(), StoreError> {
+        // Within the store's folder, so that whoever wipes that leaves nothing behind.
+        let path = self.path.join("restore.load");
+        let done = self.ingest_by(&path);
+        if done.is_err() {
+            // It may not even be there; and if the disk is full, the next attempt needs its room.
+            drop(std::fs::remove_file(&path));
+        }
+        done
+    }
+
+    fn ingest_by(&self, path: &Path) -> Result<(), StoreError> {
         let failed = |e: rocksdb::Error| io(&self.path, e);
-        let path = self.path.with_extension("load");
         let mut file = SstFileWriter::create(&self.options);
-        file.open(&path).map_err(failed)?;
+        file.open(path).map_err(failed)?;
         self.batch
             .in_order(|key, value| {
                 assert!(*key != *OFFSET_KEY, "no table may write the reserved key");
@@ -101,6 +111,6 @@ impl Job {
         file.finish().map_err(failed)?;
         let mut how = IngestExternalFileOptions::default();
         how.set_move_files(true);
-        self.db.ingest_external_file_opts(&how, vec![&path]).map_err(failed)
+        self.db.ingest_external_file_opts(&how, vec![path]).map_err(failed)
     }
 }

@@ -77,7 +77,7 @@ fn a_batch_that_could_not_be_loaded_does_not_hide_behind_the_next() {
     let dir = tempfile::tempdir().unwrap();
     let stores = RocksStores::open(dir.path(), &identity()).unwrap();
     let mut s = stores.open_rocks(0).unwrap();
-    std::fs::create_dir_all(dir.path().join("p-0000.load/x")).unwrap();
+    std::fs::create_dir_all(dir.path().join("p-0000/restore.load/x")).unwrap();
     s.load(as_batch(&large_batch(0)), 9).unwrap();
     assert!(s.load(as_batch(&large_batch(1)), 10).is_err());
     assert!(matches!(s.apply(&[], 11), Err(StoreError::Poisoned { .. })));
@@ -104,6 +104,7 @@ fn a_large_batch_that_is_loaded_is_the_same_as_one_that_is_applied() {
     let (l, a) = (loaded.dump().unwrap(), applied.dump().unwrap());
     assert!(l.len() > load::FILE_WRITES_MIN / 2, "{} rows", l.len());
     assert!(l == a);
+    assert!(!dir.path().join("p-0000/restore.load").exists(), "RocksDB has taken it over");
     assert_eq!(loaded.next_changelog_offset().unwrap(), 3_001);
     drop(loaded);
     assert!(stores.open_rocks(0).unwrap().dump().unwrap() == a, "it is on disk");
@@ -115,7 +116,7 @@ fn a_file_that_cannot_be_loaded_poisons_the_store() {
     let stores = RocksStores::open(dir.path(), &identity()).unwrap();
     let mut s = stores.open_rocks(0).unwrap();
     // A folder is in the place of the file.
-    std::fs::create_dir_all(dir.path().join("p-0000.load/x")).unwrap();
+    std::fs::create_dir_all(dir.path().join("p-0000/restore.load/x")).unwrap();
     // Whoever asks first hears of it: it is written on a thread of its own.
     s.load(as_batch(&large_batch(0)), 9).unwrap();
     assert!(s.settle().is_err());
