@@ -6,7 +6,7 @@ use crate::kit::{Cluster, Writer};
 use anyhow::Result;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -27,8 +27,8 @@ pub struct Load {
     ledger: Arc<Mutex<Ledger>>,
     paused: AtomicBool,
     ended: AtomicBool,
-    /// The load's thread is inside of a tick.
-    rate: AtomicU64,
+    /// Starts per second.
+    rate: f64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -51,7 +51,7 @@ impl Load {
             ledger: ledger.clone(),
             paused: AtomicBool::new(false),
             ended: AtomicBool::new(false),
-            rate: AtomicU64::new(rate.into()),
+            rate: rate.into(),
         })
     }
 
@@ -67,10 +67,8 @@ impl Load {
             if self.paused.load(Ordering::SeqCst) || lock(&self.ledger).open_without_bomb() > OPEN_MAX {
                 continue;
             }
-            #[expect(clippy::cast_precision_loss, reason = "a rate of some hundred per second")]
-            let rate = self.rate.load(Ordering::SeqCst) as f64;
             // What a pause of this thread has left undone is not made up for in one burst.
-            owed = f64::min(owed + passed * rate, rate);
+            owed = f64::min(owed + passed * self.rate, self.rate);
             while owed >= 1.0 {
                 owed -= 1.0;
                 self.start_one(&mut rng, &mut accounts)?;

@@ -57,11 +57,12 @@ pub fn run(options: &Options, seed: u64) -> Result<Verdict> {
         stage.faults.note(&format!("the run was cut short: {error:#}"));
         eprintln!("campaign: cut short: {error:#}");
     }
-    accuse_by_logs(&stage);
     // The last tokens, which came while the last commands were read.
     follower.follow(Duration::ZERO);
     judge_suspicions(&stage, &follower);
     let compared = recompute(&mut stage, &follower, outcome.is_ok(), &mut skipped);
+    // With that of the process that was restored for the comparison.
+    accuse_by_logs(&stage);
     let ended = Ended { length: began.elapsed(), audited, compared, skipped, cut_short: outcome.err() };
     let verdict = Verdict::of(&stage, seed, &chosen, ended);
     std::fs::write(folder.join("figures.md"), verdict.markdown())?;

@@ -11,7 +11,7 @@ use super::load::Load;
 use super::options::Options;
 use super::proxy::{self, Link, Rule, Traffic};
 use super::verdict::commit;
-use super::worker::{Setting, WORKERS, Worker};
+use super::worker::{FENCED_MEMBER, Setting, WORKERS, Worker};
 use crate::kit::{Cluster, Isolation};
 use anyhow::{Context, Result, bail};
 use rand::SeedableRng;
@@ -173,8 +173,12 @@ impl Stage {
             bail!("interrupted");
         }
         for worker in &mut self.workers {
-            if worker.revive_if_ended(RESTART_PAUSE)? {
-                self.faults.path("a worker that ended by itself was started again");
+            match worker.revive_if_ended(RESTART_PAUSE)? {
+                Some(why) if why.contains(FENCED_MEMBER) => {
+                    self.faults.path("a worker that Kafka took for another of its name was started again");
+                }
+                Some(why) => lock(&self.ledger).accuse(Wrong::Stuck, &why),
+                None => {}
             }
         }
         if self.growth.is_due() {

@@ -24,13 +24,17 @@ pub(super) const PARKED: &str = "instance parked";
 /// A thread has ended by a mistake.
 pub(super) const PANICKED: &str = "panic";
 
+/// Kafka takes a static member for another one of its name: when the coordinator changes while the member joins, the old
+/// and the new one may know it by different ids. Every Kafka client ends then.
+pub(super) const FENCED_MEMBER: &str = "Static consumer fenced";
+
 /// Lines of a worker's log that show a way back being taken.
 const PATHS: &[(&str, &str)] = &[
     ("lane taken over", "take-over"),
     ("lane lost", "lane lost and taken over again"),
     ("the store is thrown away", "store thrown away and restored"),
     ("begins at", "store behind the changelog's start, rebuilt"),
-    ("restored", "restore told its progress"),
+    ("restoring:", "restore told its progress"),
     ("panicked", PANICKED),
     ("an operator has to look", STOPPED),
     ("parked", PARKED),
@@ -188,19 +192,29 @@ impl Worker {
         self.clock = file.map(Path::to_path_buf);
     }
 
-    /// As an init system does: a process that ended by itself is started again after `pause`. Whether it had ended.
-    pub fn revive_if_ended(&mut self, pause: Duration) -> Result<bool> {
+    /// As an init system does: a process that ended by itself is started again after `pause`. Why it ended, if it did.
+    pub fn revive_if_ended(&mut self, pause: Duration) -> Result<Option<String>> {
         if let Some((child, _)) = &mut self.child {
-            let Some(status) = child.try_wait()? else { return Ok(false) };
-            self.faults.note(&format!("{} ended by itself: {status}", self.id));
+            let Some(status) = child.try_wait()? else { return Ok(None) };
+            let why = format!("{} ended by itself: {status}: {}", self.id, self.last_error());
+            self.faults.note(&why);
             self.child = None;
             self.ended_at = Some(Instant::now());
-            return Ok(true);
+            return Ok(Some(why));
         }
         if self.ended_at.is_some_and(|at| at.elapsed() >= pause) {
             self.start()?;
         }
-        Ok(false)
+        Ok(None)
+    }
+
+    /// What its `main` returned last.
+    fn last_error(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        log.lines()
+            .rfind(|line| line.starts_with("Error: "))
+            .unwrap_or("its log does not say why")
+            .to_string()
     }
 }
 

@@ -11,7 +11,10 @@ const LANES: i32 = 4;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The default session timeout.
 const SESSION: Duration = Duration::from_secs(6);
-/// Where nothing may wait for the session it is so long that a busy machine cannot be taken for such a wait.
+/// What a busy machine needs besides.
+const SLACK: Duration = Duration::from_secs(6);
+/// Where nothing may wait for the session it is so long that a busy machine cannot be taken for such a wait: half of it
+/// tells the one from the other.
 const LONG_SESSION: Duration = Duration::from_secs(30);
 const LONG_SESSION_MS: (&str, &str) = ("SAKIA_SESSION_TIMEOUT_MS", "30000");
 /// One job in each interval, on whichever lane: dense enough to see a pause, and hardly a load.
@@ -81,7 +84,7 @@ fn pause_when_one_goes(
 fn a_lane_goes_on_elsewhere_within_the_session_timeout_after_a_crash() -> Result<()> {
     let pause = pause_when_one_goes(Worker::kill_now, &[DYNAMIC], SESSION + STEADY)?;
     println!("longest pause of a lane, its owner killed: {pause:?}");
-    ensure!(pause < SESSION * 3, "it was {pause:?}, as if nobody had noticed");
+    ensure!(pause < SESSION + SLACK, "it was {pause:?}, as if nobody had noticed");
     Ok(())
 }
 
@@ -89,7 +92,7 @@ fn a_lane_goes_on_elsewhere_within_the_session_timeout_after_a_crash() -> Result
 fn a_lane_goes_on_elsewhere_at_once_after_a_clean_stop() -> Result<()> {
     let pause = pause_when_one_goes(|first| first.ask_to_stop(), &[DYNAMIC, LONG_SESSION_MS], STEADY)?;
     println!("longest pause of a lane, its owner stopped: {pause:?}");
-    ensure!(pause < LONG_SESSION, "it was {pause:?}, as if the session had to run out");
+    ensure!(pause < LONG_SESSION / 2, "it was {pause:?}, as if the session had to run out");
     Ok(())
 }
 
@@ -107,6 +110,6 @@ fn a_static_member_that_restarts_keeps_its_lanes() -> Result<()> {
     app.until_all_ended(PATIENCE)?;
     let pause = longest_pause(&app, first_job)?;
     println!("longest pause of a lane, its owner killed and started again as the same member: {pause:?}");
-    ensure!(pause < LONG_SESSION, "it was {pause:?}, as if the session had to run out:\n{}", again.log());
+    ensure!(pause < LONG_SESSION / 2, "it was {pause:?}, as if the session had to run out:\n{}", again.log());
     Ok(())
 }
