@@ -233,7 +233,11 @@ impl Section {
             let cell = |name: &str| match results.value(self.workload, side, name) {
                 Some(s) if (s.max - s.min).abs() < f64::EPSILON => number(s.median),
                 Some(s) => format!("{} ({}–{})", number(s.median), number(s.min), number(s.max)),
-                None => "–".into(),
+                // Better a figure with its doubt than none.
+                None => match results.worst(self.workload, side, name) {
+                    Some(worst) => format!("{} (on another machine, so to speak)", number(worst)),
+                    None => "–".into(),
+                },
             };
             let cells: Vec<String> = self.columns.iter().map(|(name, _)| cell(name)).collect();
             let _ = writeln!(text, "| {side} | {} |", cells.join(" | "));

@@ -111,6 +111,12 @@ impl Results {
         (!values.is_empty()).then(|| spread(values))
     }
 
+    /// The largest that a number ever was, also in rounds that do not count: what is lost is lost on a slow machine too.
+    pub(crate) fn worst(&self, workload: &str, side: &str, name: &str) -> Option<f64> {
+        let samples = self.samples.iter().filter(|s| s.workload == workload && s.side == side);
+        samples.filter_map(|s| s.values.get(name).copied()).reduce(f64::max)
+    }
+
     /// A number of one side divided by that of another, round by round.
     pub(crate) fn ratio(&self, workload: &str, sides: [&str; 2], name: &str) -> Option<Spread> {
         let rounds = self.rounds(workload).0;

@@ -132,7 +132,10 @@ struct Silence {
     done: Vec<Vec<Duration>>,
     /// Replies whose transaction was aborted and that came again, as nothing committed comes twice.
     aborted: u64,
-    lost: usize,
+    /// Lanes of those that never came.
+    lost: Vec<i32>,
+    /// When it was over.
+    end: Duration,
 }
 
 fn faced(fault: Fault, subject: &mut Subject, client: &mut Client, curves: &mut Curves) -> Result<Values> {
@@ -148,7 +151,10 @@ fn faced(fault: Fault, subject: &mut Subject, client: &mut Client, curves: &mut 
         let heard = heard.join().map_err(|_| anyhow!("the listener panicked"))??;
         Ok::<_, anyhow::Error>((silence?, heard))
     })?;
-    let pauses: Vec<f64> = silence.done.iter().map(|times| longest(times)).collect();
+    // A lane that never came back was silent until the end.
+    let until = |lane: usize| silence.lost.contains(&(lane as i32)).then_some(silence.end);
+    let pauses: Vec<f64> =
+        silence.done.iter().enumerate().map(|(lane, times)| longest(times, until(lane))).collect();
     let all: usize = silence.done.iter().map(Vec::len).sum();
     let mut curve = vec![0_u32; 1];
     for at in &heard {
@@ -168,16 +174,16 @@ fn faced(fault: Fault, subject: &mut Subject, client: &mut Client, curves: &mut 
         ("completed".into(), all as f64),
         ("longest_pause_ms".into(), pauses.iter().copied().fold(0.0, f64::max)),
         ("shortest_pause_ms".into(), pauses.iter().copied().fold(f64::INFINITY, f64::min)),
-        ("client_pause_ms".into(), longest(&heard)),
-        ("lost".into(), silence.lost as f64),
+        ("client_pause_ms".into(), longest(&heard, (!silence.lost.is_empty()).then_some(silence.end))),
+        ("lost".into(), silence.lost.len() as f64),
         ("aborted_replies".into(), silence.aborted as f64),
-        ("repeated".into(), heard.len() as f64 + silence.lost as f64 - all as f64),
+        ("repeated".into(), heard.len() as f64 + silence.lost.len() as f64 - all as f64),
     ]))
 }
 
 /// The longest time without a completion, in milliseconds, around the fault.
-fn longest(times: &[Duration]) -> f64 {
-    let after: Vec<Duration> = times.iter().copied().filter(|at| *at > BEFORE / 2).collect();
+fn longest(times: &[Duration], until: Option<Duration>) -> f64 {
+    let after: Vec<Duration> = times.iter().copied().chain(until).filter(|at| *at > BEFORE / 2).collect();
     after.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64() * 1e3).fold(0.0, f64::max)
 }
 
@@ -200,7 +206,8 @@ fn load(client: &mut Client, began: Instant, over: impl Fn() -> bool) -> Result<
         let lane = n as i32 % LANES;
         open.insert(client.start_on(lane, Work::Chain(STEPS))?, lane);
     }
-    let mut silence = Silence { done: vec![Vec::new(); LANES as usize], aborted: 0, lost: 0 };
+    let mut silence =
+        Silence { done: vec![Vec::new(); LANES as usize], aborted: 0, lost: Vec::new(), end: Duration::ZERO };
     let (mut ended, mut last) = (false, Instant::now());
     while !open.is_empty() && last.elapsed() < PATIENCE {
         ended = ended || over();
@@ -219,6 +226,7 @@ fn load(client: &mut Client, began: Instant, over: impl Fn() -> bool) -> Result<
         }
         client.check()?;
     }
-    silence.lost = open.len();
+    silence.lost = open.into_values().collect();
+    silence.end = began.elapsed();
     Ok(silence)
 }
