@@ -147,7 +147,7 @@ pub(crate) fn markdown(outcome: &Outcome) -> String {
     );
     for goal in GOALS {
         let Some(s) = (goal.measured)(outcome) else {
-            if outcome.results.samples.iter().any(|sample| sample.workload == goal.workload) {
+            if !outcome.results.sides(goal.workload).is_empty() {
                 // Writing to a String does not fail.
                 let _ = writeln!(text, "| {} | {} | | | | | **not measured** |", goal.workload, goal.what);
             }

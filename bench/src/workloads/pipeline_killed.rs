@@ -177,6 +177,7 @@ fn works(flow: &Flow) -> Result<()> {
     let (from, began) = (flow.sent.load(Ordering::SeqCst), Instant::now());
     while flow.reached.load(Ordering::SeqCst) <= from {
         ensure!(began.elapsed() < PATIENCE, "what was sent after a start does not come out");
+        // Between two looks at a counter of another thread, within a patience.
         std::thread::sleep(LOOK);
     }
     Ok(())

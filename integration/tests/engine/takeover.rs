@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The default session timeout.
 const SESSION: Duration = Duration::from_secs(6);
 /// What a busy machine needs besides.
-const SLACK: Duration = Duration::from_secs(6);
+const SLACK: Duration = Duration::from_secs(4);
 /// Where nothing may wait for the session it is so long that a busy machine cannot be taken for such a wait: half of it
 /// tells the one from the other.
 const LONG_SESSION: Duration = Duration::from_secs(30);

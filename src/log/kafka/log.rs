@@ -149,6 +149,7 @@ impl Inquirer {
             if began.elapsed() >= patience {
                 return Err(fault::question(&format!("offsets of topic {topic} partition {partition}"), &e));
             }
+            // Between two questions: a broker does not tell when it has learned of a topic or has got a leader.
             if unknown {
                 thread::sleep(UNKNOWN_PAUSE);
                 self.replace(&consumer)?;

@@ -44,10 +44,7 @@ fn take_away(stage: &mut Stage, kind: &'static str, length: Duration) -> Result<
     stage.watch(kind);
     stage.kafka_is_away();
     let killed = (0..stage.brokers.count()).try_for_each(|node| stage.brokers.kill(node));
-    if killed.is_err() {
-        stage.kafka_is_back();
-    }
-    killed?;
+    killed.inspect_err(|_| stage.kafka_is_back())?;
     leave_broken(stage, kind, "all brokers", length, |stage| {
         let revived = stage.brokers.revive_all();
         // Also if they are not: the clock of all that waits must not stand still for ever.
