@@ -113,11 +113,14 @@ fn choices(run: &Run) -> Vec<(u32, Happening)> {
     one(&mut all, rng, 60, &tasks, |at| Happening::Run(*at));
     one(&mut all, rng, 40, &sending, |number| Happening::Request(*number));
     one(&mut all, rng, 40, &answers, |number| Happening::Answer(*number));
-    one(&mut all, rng, 30, &(0..markers).collect::<Vec<_>>(), |at| Happening::Marker(*at));
+    // Slowly, where some may be forgotten.
+    let soon = if world.profile.skip_markers > 0 { 8 } else { 30 };
+    one(&mut all, rng, soon, &(0..markers).collect::<Vec<_>>(), |at| Happening::Marker(*at));
     for (at, late) in world.wire.late.iter().enumerate() {
-        // Where it would hurt it comes sooner.
+        // It comes where it would hurt, mostly.
         let hits = world.broker.has_written(&late.id, late.epoch);
-        all.push((if hits { 200 } else { 1 }, Happening::LateEnd(at)));
+        let weight = if hits { 200 } else { u32::from(rng.u32(0..4) == 0) };
+        all.push((weight, Happening::LateEnd(at)));
     }
     one(&mut all, rng, 20, &taps, |(process, lane)| Happening::Feed(*process, *lane));
     one(&mut all, rng, 15, &bodies, |at| Happening::Body(*at));
@@ -235,6 +238,13 @@ fn fault(run: &mut Run, happening: Happening) {
                     world.broker.expire(&id);
                 }
             }
+            for id in world.broker.unseen() {
+                let skips = world.profile.skip_markers;
+                if world.fault(skips) {
+                    world.broker.skip_markers(&id);
+                    world.note(format_args!("it forgets the markers of {id}"));
+                }
+            }
         }
         Happening::Compact => run.compact(),
         Happening::Expire => {
@@ -334,8 +344,10 @@ impl Run {
         }
     }
 
-    /// Everybody lives and learns who owns what.
+    /// Everybody lives and learns who owns what, and no transaction hangs.
     pub(crate) fn heal(&mut self) {
+        let now_ms = self.sim.world().now_ms();
+        self.sim.world().broker.write_skipped(now_ms);
         let processes = self.sim.world().processes.len();
         for process in 0..processes {
             let alive = self.sim.world().processes[process].alive;

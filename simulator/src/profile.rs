@@ -28,6 +28,8 @@ pub(crate) struct Profile {
     pub(crate) stop: u32,
     pub(crate) move_lane: u32,
     pub(crate) restart_broker: u32,
+    /// A broker that restarts skips the markers of a transaction.
+    pub(crate) skip_markers: u32,
     pub(crate) compact: u32,
     pub(crate) expire: u32,
     /// A record of the commands comes twice.
@@ -62,8 +64,9 @@ impl Profile {
         let move_lane = calm_moves + storm;
         let (restart_broker, compact, expire) = (some(4, 8), some(2, 60), some(5, 10));
         let skew_ms = u64::from(some(3, 400));
+        let skip_markers = if restart_broker > 0 { some(3, 1_000) } else { 0 };
         let seconds = |n: u64| Duration::from_secs(n);
-        Profile {
+        let mut profile = Profile {
             lanes: if storm > 0 { 1 } else { rng.i32(1..=4) },
             processes: if storm > 0 { 3 } else { rng.usize(2..=3) },
             instances: rng.usize(2..=6),
@@ -78,6 +81,7 @@ impl Profile {
             stop,
             move_lane,
             restart_broker,
+            skip_markers,
             compact,
             expire,
             feed_again,
@@ -93,6 +97,46 @@ impl Profile {
             cascade_len: *rng.choice(&[0, 1, 100]).unwrap_or(&100),
             permits: rng.usize(1..=2),
             jump: seconds(*rng.choice(&[1, 5, 40]).unwrap_or(&5)),
+        };
+        profile.concentrate(rng);
+        profile
+    }
+
+    /// What hurts only when several kinds of bad luck meet would be rare. So some days are made for that.
+    fn concentrate(&mut self, rng: &mut Rng) {
+        let millis = Duration::from_millis;
+        match rng.u32(0..8) {
+            // Commits that come again, to a transaction that is being written.
+            0 => {
+                (self.end_late, self.crash, self.permits) = (rng.u32(200..=700), rng.u32(0..=4), 2);
+                (self.commit_interval, self.journal_roll) = (millis(rng.u64(1..=30)), millis(3_000));
+                (self.request_lost, self.answer_lost, self.move_lane) = (0, 0, rng.u32(0..=4));
+            }
+            // Commits that are cut off, while the next checkpoint is under way.
+            1 => {
+                (self.permits, self.commit_interval) = (2, millis(rng.u64(90..=300)));
+                (self.restart_broker, self.stop) = (rng.u32(4..=12), rng.u32(0..=10));
+                (self.request_lost, self.answer_lost) = (rng.u32(0..=40), rng.u32(0..=40));
+            }
+            // Stores that were away while compaction went on.
+            2 => {
+                (self.lanes, self.processes, self.instances) = (1, 2, rng.usize(2..=4));
+                (self.compact, self.keep_deletes) = (rng.u32(20..=60), Duration::from_secs(3));
+                (self.stop, self.move_lane) = (rng.u32(0..=10), rng.u32(4..=12));
+            }
+            // A broker that forgets markers, and lanes that move meanwhile.
+            3 => {
+                (self.restart_broker, self.skip_markers) = (rng.u32(20..=60), 1_000);
+                (self.crash, self.move_lane) = (rng.u32(0..=10), rng.u32(4..=20));
+            }
+            // Take-overs that overtake each other.
+            4 => {
+                (self.lanes, self.processes, self.chaos_events) = (1, 3, 600);
+                (self.slow_fence, self.move_lane) = (rng.u32(500..=700), rng.u32(20..=100));
+                (self.request_lost, self.answer_lost, self.append_lost) = (0, 0, 0);
+            }
+            _ => {}
         }
+        self.chaos_events = self.chaos_events.max(rng.u32(150..=600));
     }
 }

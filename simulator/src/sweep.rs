@@ -36,6 +36,8 @@ const FAULTS: &[&str] = &[
     "its acknowledgement is lost",
     "is refused: Fenced",
     "the broker restarts",
+    "it forgets the markers",
+    "SAKIA-L07",
     "was open too long",
     "is trimmed",
     "compaction takes",

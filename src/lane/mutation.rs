@@ -56,6 +56,8 @@ mutations! {
     TornIsWhole,
     /// A store is brought up to date however old it is.
     StaleStoreKept,
+    /// A take-over does not look whether a transaction is open behind its fence.
+    OpenIgnored,
     /// The journal is trimmed to its end, not to the position.
     TrimToEnd,
     /// Timers fire a little early.
@@ -76,7 +78,7 @@ mutations! {
     OutboxKept,
     /// An owner may commit before the journal has accepted a record of its own.
     NoClaim,
-    /// The journal's id is fenced after those of the checkpoints.
+    /// The journal's id is fenced after those of the checkpoints. (And as in `OpenIgnored`, which mends most of it.)
     FenceJournalLast,
     /// Only the journal's id is fenced.
     FenceJournalOnly,

@@ -37,6 +37,7 @@ pub(super) fn restore(
     host: &dyn Host,
 ) -> Result<Restored, LaneEnd> {
     let range = log.offsets(&config.topics.changelog, config.partition, isolation())?;
+    nothing_open(config, log, store, range.end)?;
     let written = position(store)?.map_or(0, |p| p.now);
     let from = begin(config, store, host, range, written)?;
     if from < range.end {
@@ -44,6 +45,30 @@ pub(super) fn restore(
         unless_lost(done, config, log, range.end)?;
     }
     Ok(Restored { position: position(store)?, end: range.end })
+}
+
+/// Behind the fence no transaction is open on the changelog, as only owners write there. If one is, a later owner has begun,
+/// or Kafka called a transaction complete whose markers it never wrote, and forgot it: the lane's first commit would make
+/// that visible too, after its work was done again. What a store has of such a one may still be taken back.
+fn nothing_open(
+    config: &LaneConfig,
+    log: &dyn Log,
+    store: &mut dyn Store,
+    stable: i64,
+) -> Result<(), LaneEnd> {
+    let (topic, lane) = (&config.topics.changelog, config.partition);
+    let written = log.offsets(topic, lane, Isolation::Uncommitted)?.end;
+    if written <= stable || mutated(Mutation::OpenIgnored) || mutated(Mutation::FenceJournalLast) {
+        return Ok(());
+    }
+    if store.next_changelog_offset()? > stable {
+        tracing::warn!(lane, "the store is emptied: it holds a checkpoint of which Kafka says that it is open");
+        store.wipe()?;
+    }
+    Err(LaneEnd::Lost(format!(
+        "SAKIA-L07: a transaction is open on {topic} partition {lane}, behind the fence of all its producers: committed up \
+         to offset {stable}, written up to {written}. The lane waits for its end; if none comes, Kafka has forgotten it"
+    )))
 }
 
 /// What is broken may be the work of a later owner, which compacts and trims behind its checkpoints: behind the fence only

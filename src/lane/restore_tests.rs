@@ -1,5 +1,6 @@
 //! Restore from a changelog in memory: whole, torn, compacted.
 
+use super::Host as _;
 use super::host::At;
 use super::restore::restore;
 use super::{LaneConfig, LaneEnd, RestoreBudget, Topics};
@@ -159,7 +160,9 @@ impl Log for Overtaken {
     }
     fn offsets(&self, topic: &str, partition: i32, isolation: Isolation) -> Result<OffsetRange, LogError> {
         let OffsetRange { start, end } = self.log.offsets(topic, partition, isolation)?;
-        Ok(OffsetRange { start, end: if isolation == Isolation::Uncommitted { end + 1 } else { end } })
+        // The later owner writes while this one reads.
+        let written = isolation == Isolation::Uncommitted && self.host.now() > NOW;
+        Ok(OffsetRange { start, end: end + i64::from(written) })
     }
     fn read(
         &self,
@@ -174,6 +177,48 @@ impl Log for Overtaken {
     fn trim(&self, topic: &str, partition: i32, before: i64) -> Result<(), LogError> {
         self.log.trim(topic, partition, before)
     }
+}
+
+/// A changelog on which a transaction is open.
+struct Hanging(Changelog);
+
+impl Log for Hanging {
+    fn open_lane(
+        &self,
+        names: &LaneNames,
+        acks: Arc<dyn JournalAcks>,
+        wait: Duration,
+    ) -> Result<LaneWriter, LogError> {
+        self.0.open_lane(names, acks, wait)
+    }
+    fn offsets(&self, topic: &str, partition: i32, isolation: Isolation) -> Result<OffsetRange, LogError> {
+        let OffsetRange { start, end } = self.0.offsets(topic, partition, isolation)?;
+        Ok(OffsetRange { start, end: end - i64::from(isolation == Isolation::Committed) })
+    }
+    fn read(
+        &self,
+        topic: &str,
+        partition: i32,
+        from: i64,
+        isolation: Isolation,
+    ) -> Result<Box<dyn LogReader>, LogError> {
+        self.0.read(topic, partition, from, isolation)
+    }
+    fn trim(&self, topic: &str, partition: i32, before: i64) -> Result<(), LogError> {
+        self.0.trim(topic, partition, before)
+    }
+}
+
+#[test]
+fn no_lane_begins_while_a_transaction_is_open_behind_its_fence() {
+    let mut log = Changelog(Vec::new());
+    log.checkpoint(1, &[1]);
+    let host = At::new(NOW);
+    let mut store = MemoryStore::default();
+    store.load(Batch::default(), 2).unwrap();
+    let found = restore(&config(), &Hanging(log), &mut store, &host);
+    assert!(matches!(&found, Err(LaneEnd::Lost(why)) if why.contains("SAKIA-L07")), "{found:?}");
+    assert_eq!(store.next_changelog_offset().unwrap(), 0, "the store has what may be taken back");
 }
 
 /// Seed 1381 of the simulator.

@@ -4,6 +4,10 @@
 //! markers reach the partitions one by one, later; until all have, the id answers "concurrent". A produce to a
 //! partition that is not in the open transaction is refused (KIP-890, part 1), so a late EndTxn tears a transaction but
 //! never leaves one hanging.
+//!
+//! A broker that restarts may skip markers, as Kafka 4.3.1 does on a partition that has no leader for a moment: the
+//! transaction is called complete, and hangs until the next one of its id, with the same end, writes a marker there.
+//! (With the other end it would take the hanging one along. Nothing can be done against that, so it is not modelled.)
 
 mod partition;
 
@@ -28,13 +32,23 @@ pub(crate) enum Refusal {
     Invalid,
 }
 
+/// A decided transaction, and the partitions that have no marker of it.
+struct Ending {
+    number: TxnNumber,
+    places: BTreeSet<Place>,
+    /// No partition has one yet.
+    unseen: bool,
+}
+
 /// One transactional id.
 #[derive(Default)]
 struct Producer {
     epoch: u32,
     open: Option<Open>,
-    /// Decided, and these partitions wait for their markers.
-    ending: Option<(TxnNumber, BTreeSet<Place>)>,
+    /// Its markers are on their way.
+    ending: Option<Ending>,
+    /// These have no markers, and nobody remembers that.
+    skipped: Vec<Ending>,
     /// How the last one ended.
     last: Option<bool>,
 }
@@ -180,7 +194,7 @@ impl Broker {
     /// Markers that are still to be written.
     pub(crate) fn pending_markers(&self) -> Vec<(Arc<str>, Place)> {
         let of = |(id, p): (&Arc<str>, &Producer)| {
-            let places = p.ending.as_ref().map(|(_, places)| places.clone()).unwrap_or_default();
+            let places = p.ending.as_ref().map(|ending| ending.places.clone()).unwrap_or_default();
             places.into_iter().map(|place| (id.clone(), place)).collect::<Vec<_>>()
         };
         self.producers.iter().flat_map(of).collect()
@@ -189,14 +203,47 @@ impl Broker {
     /// Writes one of them. The id is free again when it was the last.
     pub(crate) fn write_marker(&mut self, id: &Arc<str>, place: &Place, now_ms: u64) {
         let Some(producer) = self.producers.get_mut(id) else { return };
-        let Some((number, places)) = &mut producer.ending else { return };
-        if places.remove(place)
-            && let Some(partition) = self.partitions.get_mut(place)
-        {
-            partition.mark(now_ms, *number);
+        let Some(ending) = &mut producer.ending else { return };
+        if !ending.places.remove(place) {
+            return;
         }
-        if places.is_empty() {
+        ending.unseen = false;
+        let fate = self.fates.get(&ending.number);
+        let mut ended = vec![ending.number];
+        for hanging in producer.skipped.iter_mut().filter(|e| self.fates.get(&e.number) == fate) {
+            ended.extend(hanging.places.remove(place).then_some(hanging.number));
+        }
+        // It may have been added to the transaction, and nothing written to it.
+        if let Some(partition) = self.partitions.get_mut(place) {
+            ended.into_iter().for_each(|number| partition.mark(now_ms, number));
+        }
+        producer.skipped.retain(|hanging| !hanging.places.is_empty());
+        if ending.places.is_empty() {
             producer.ending = None;
+        }
+    }
+
+    /// Ids of which no marker is written yet.
+    pub(crate) fn unseen(&self) -> Vec<Arc<str>> {
+        let unseen = |p: &Producer| p.ending.as_ref().is_some_and(|ending| ending.unseen);
+        self.producers.iter().filter(|(_, p)| unseen(p)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Forgets to write the markers of an id's transaction.
+    pub(crate) fn skip_markers(&mut self, id: &Arc<str>) {
+        if let Some(producer) = self.producers.get_mut(id) {
+            producer.skipped.extend(producer.ending.take());
+        }
+    }
+
+    /// Writes every marker that was skipped.
+    pub(crate) fn write_skipped(&mut self, now_ms: u64) {
+        for hanging in self.producers.values_mut().flat_map(|p| std::mem::take(&mut p.skipped)) {
+            for place in &hanging.places {
+                if let Some(partition) = self.partitions.get_mut(place) {
+                    partition.mark(now_ms, hanging.number);
+                }
+            }
         }
     }
 
@@ -241,7 +288,7 @@ impl Broker {
         }
         self.fates.insert(open.number, commit);
         producer.last = Some(commit);
-        producer.ending = Some((open.number, open.places));
+        producer.ending = Some(Ending { number: open.number, places: open.places, unseen: true });
         let epoch = producer.epoch;
         self.decided.push(Decided { id: id.clone(), epoch, committed: commit, written });
     }
