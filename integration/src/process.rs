@@ -110,10 +110,10 @@ impl KillableBroker {
     fn start_real() -> Result<Self> {
         let turn = REAL_KAFKA_TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let port = free_kafka_port()?;
-        // Kafka lets a killed broker back in when its session is over: 9 s unless told otherwise.
+        // A killed broker comes back when its session is over: 9 s unless told otherwise.
         let session =
             ["--set", "broker.session.timeout.ms=2000", "--set", "broker.heartbeat.interval.ms=500"];
-        run_kafka_script(port, &[["start", "--fresh", "--fast"].as_slice(), &session].concat())?;
+        run_kafka_script(port, &[["start", "--fresh", "--fast", "--apart"].as_slice(), &session].concat())?;
         let kind = Kind::Real { port, _turn: turn };
         Ok(Self { kind, cluster: Cluster::new(format!("127.0.0.1:{port}")) })
     }
