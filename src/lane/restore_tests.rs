@@ -12,7 +12,7 @@ use crate::core::state::{Key, Position, Row};
 use crate::log::{
     Isolation, JournalAcks, LaneNames, LaneWriter, Log, LogError, LogReader, OffsetRange, Record,
 };
-use crate::store::Store;
+use crate::store::{Batch, Store};
 use crate::store::memory::MemoryStore;
 use bytes::Bytes;
 use std::collections::VecDeque;

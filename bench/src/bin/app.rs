@@ -4,6 +4,10 @@
 use sakia::{App, Config, Ctx, Result, Signal, Topic, Workflow};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// For the libraries in C as well.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const EMPTY: Workflow<u32, u32> = Workflow::new("empty");
 const CHAIN: Workflow<u32, u32> = Workflow::new("chain");
 const FAN: Workflow<u32, u32> = Workflow::new("fan");
