@@ -215,7 +215,7 @@ fn no_lane_begins_while_a_transaction_is_open_behind_its_fence() {
     log.checkpoint(1, &[1]);
     let host = At::new(NOW);
     let mut store = MemoryStore::default();
-    store.load(Batch::default(), 2).unwrap();
+    store.load(Batch::default(), 3).unwrap();
     let found = restore(&config(), &Hanging(log), &mut store, &host);
     assert!(matches!(&found, Err(LaneEnd::Lost(why)) if why.contains("SAKIA-L07")), "{found:?}");
     assert_eq!(store.next_changelog_offset().unwrap(), 0, "the store has what may be taken back");
