@@ -8,18 +8,17 @@ use crate::core::state::{Key, Row};
 use crate::core::tables::Tables;
 use crate::store::{Store, StoreError, Write};
 use bytes::Bytes;
-use foldhash::{HashMap, HashSet};
+use foldhash::HashMap;
+use foldhash::fast::RandomState;
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 
 /// Rows in memory over a store.
 pub(super) struct Overlay {
     store: Box<dyn Store>,
-    /// Written since the last checkpoint began. `None` deletes a row that exists below.
-    active: HashMap<Key, Option<Row>>,
-    /// Those of them that are nowhere below: if they die before the next checkpoint, they leave nothing on the changelog.
-    /// Without it every delete would have to look into the store, for a row that is mostly not there.
-    born: HashSet<Key>,
+    /// Written since the last checkpoint began.
+    active: HashMap<Key, Written>,
     /// Written by the checkpoints that are under way, the oldest first.
     frozen: VecDeque<Frozen>,
     /// What the store was asked for lately.
@@ -27,8 +26,17 @@ pub(super) struct Overlay {
     failed: Option<String>,
 }
 
+/// What was written to a key.
+struct Written {
+    /// `None` deletes a row that exists below.
+    row: Option<Row>,
+    /// It is nowhere below: if it dies before the next checkpoint, it leaves nothing on the changelog. Without knowing
+    /// that, every delete would have to look into the store, for a row that is mostly not there.
+    born: bool,
+}
+
 struct Frozen {
-    rows: HashMap<Key, Option<Row>>,
+    rows: HashMap<Key, Written>,
     writes: Vec<Write>,
 }
 
@@ -42,7 +50,6 @@ impl Overlay {
         Overlay {
             store,
             active: HashMap::default(),
-            born: HashSet::default(),
             frozen: VecDeque::new(),
             reads: Reads::default(),
             failed: None,
@@ -61,8 +68,9 @@ impl Overlay {
 
     /// Closes what was written so far into a checkpoint and returns its writes.
     pub(super) fn freeze(&mut self) -> &[Write] {
-        let rows = std::mem::take(&mut self.active);
-        self.born.clear();
+        // The next one will be of this size; to grow there again would move every row several times.
+        let next = HashMap::with_capacity_and_hasher(self.active.len(), RandomState::default());
+        let rows = std::mem::replace(&mut self.active, next);
         let writes = encode(&rows);
         self.frozen.push_back(Frozen { rows, writes });
         self.frozen.back().map_or(&[], |frozen| &frozen.writes)
@@ -87,7 +95,7 @@ impl Overlay {
 
     fn below(&mut self, key: &Key) -> Option<Row> {
         if let Some(found) = self.frozen.iter().rev().find_map(|f| f.rows.get(key)) {
-            return found.clone();
+            return found.row.clone();
         }
         if let Some(kept) = self.reads.get(key) {
             return Some(kept);
@@ -108,7 +116,7 @@ impl Overlay {
     }
 
     /// What lies over the store, the newest first: what one layer says of a key hides what those after it say.
-    fn layers(&self) -> impl Iterator<Item = &HashMap<Key, Option<Row>>> {
+    fn layers(&self) -> impl Iterator<Item = &HashMap<Key, Written>> {
         std::iter::once(&self.active).chain(self.frozen.iter().rev().map(|frozen| &frozen.rows))
     }
 
@@ -133,9 +141,9 @@ impl Overlay {
             }
         }
         for (depth, layer) in self.layers().enumerate() {
-            for (key, row) in layer {
+            for (key, written) in layer {
                 let hidden = || self.layers().take(depth).any(|newer| newer.contains_key(key));
-                if let Some(row) = row
+                if let Some(row) = &written.row
                     && key::encode(key).first() == Some(&tag)
                     && !hidden()
                 {
@@ -149,11 +157,11 @@ impl Overlay {
 
 /// The writes of a checkpoint, in the order of their keys: the same state is the same checkpoint, whatever order a hash
 /// map has today; and RocksDB likes order. All lie in one piece of memory, as an allocation for each would be felt.
-fn encode(rows: &HashMap<Key, Option<Row>>) -> Vec<Write> {
+fn encode(rows: &HashMap<Key, Written>) -> Vec<Write> {
     let mut buffer = Vec::with_capacity(rows.len() * ROW_BYTES);
     let mut places: Vec<Place> = rows
         .iter()
-        .map(|(key, row)| {
+        .map(|(key, Written { row, .. })| {
             let begin = buffer.len();
             key::encode_into(&mut buffer, key);
             let key = begin..buffer.len();
@@ -177,41 +185,47 @@ struct Place {
 impl Tables for Overlay {
     fn get(&mut self, key: &Key) -> Option<Row> {
         match self.active.get(key) {
-            Some(row) => row.clone(),
+            Some(written) => written.row.clone(),
             None => self.below(key),
         }
     }
 
     fn put(&mut self, key: Key, row: Row) {
-        self.active.insert(key, Some(row));
+        let row = Some(row);
+        match self.active.entry(key) {
+            Entry::Occupied(mut written) => written.get_mut().row = row,
+            Entry::Vacant(new) => drop(new.insert(Written { row, born: false })),
+        }
     }
 
     fn create(&mut self, key: Key, row: Row) {
         debug_assert!(self.get(&key).is_none(), "{key:?} was used before");
-        // Over the tombstone of a row that is still below, it is an ordinary write.
-        if self.active.insert(key.clone(), Some(row)).is_none() {
-            self.born.insert(key);
+        let row = Some(row);
+        match self.active.entry(key) {
+            // Over the tombstone of a row that is still below, it is an ordinary write.
+            Entry::Occupied(mut written) => written.get_mut().row = row,
+            Entry::Vacant(new) => drop(new.insert(Written { row, born: true })),
         }
     }
 
     fn delete(&mut self, key: &Key) {
-        if self.born.remove(key) {
-            self.active.remove(key);
-        } else {
-            self.active.insert(key.clone(), None);
+        match self.active.get_mut(key) {
+            Some(written) if written.born => drop(self.active.remove(key)),
+            Some(written) => written.row = None,
+            None => drop(self.active.insert(key.clone(), Written { row: None, born: false })),
         }
     }
 
     fn take(&mut self, key: &Key) -> Option<Row> {
-        if self.born.remove(key) {
-            return self.active.remove(key).flatten();
+        match self.active.get_mut(key) {
+            Some(written) if written.born => self.active.remove(key).and_then(|written| written.row),
+            Some(written) => written.row.take(),
+            None => {
+                let row = self.below(key)?;
+                self.active.insert(key.clone(), Written { row: None, born: false });
+                Some(row)
+            }
         }
-        if let Some(row) = self.active.get_mut(key) {
-            return row.take();
-        }
-        let row = self.below(key)?;
-        self.active.insert(key.clone(), None);
-        Some(row)
     }
 }
 

@@ -62,7 +62,10 @@ fn nothing_open(
         return Ok(());
     }
     if store.next_changelog_offset()? > stable {
-        tracing::warn!(lane, "the store is emptied: it holds a checkpoint of which Kafka says that it is open");
+        tracing::warn!(
+            lane,
+            "the store is emptied: it holds a checkpoint of which Kafka says that it is open"
+        );
         store.wipe()?;
     }
     Err(LaneEnd::Lost(format!(

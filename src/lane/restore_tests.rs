@@ -12,8 +12,8 @@ use crate::core::state::{Key, Position, Row};
 use crate::log::{
     Isolation, JournalAcks, LaneNames, LaneWriter, Log, LogError, LogReader, OffsetRange, Record,
 };
-use crate::store::{Batch, Store};
 use crate::store::memory::MemoryStore;
+use crate::store::{Batch, Store};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -353,12 +353,12 @@ fn the_feed_loses_nothing_behind_a_slow_taker() {
     drain(&fast_rx, half, half + 1, 0);
 }
 
-/// Has never room.
-struct Full(Sender<()>);
+/// Has never room. Tells how many records it was offered.
+struct Full(Sender<usize>);
 
 impl FeedSink for Full {
     fn offer(&mut self, batch: Vec<Record>) -> Offer {
-        self.0.send(()).unwrap();
+        self.0.send(batch.len()).unwrap();
         Offer::Full(batch)
     }
     fn failed(&mut self, error: LogError) {
@@ -371,18 +371,28 @@ fn a_partition_that_was_removed_while_its_taker_was_full_is_fed_again() {
     let c = broker::config();
     let t = topic(&c, "feed-again", 1);
     let p = IdempotentProducer::new(&c).unwrap();
-    futures::executor::block_on(p.send(&record(&t, Some(0), "k", "v")).unwrap()).unwrap().unwrap();
+    // More than may wait.
+    let (large, many) = ("v".repeat(900_000), 6);
+    for _ in 0..many {
+        futures::executor::block_on(p.send(&record(&t, Some(0), "k", &large)).unwrap()).unwrap().unwrap();
+    }
     let feed = CommandFeed::open(&c).unwrap();
     let (offered, offers) = unbounded();
     feed.add(&t, 0, 0, Full(offered)).unwrap();
-    // At the second offer the answer to the first one has been acted upon.
-    offers.recv_timeout(WAIT).unwrap();
-    offers.recv_timeout(WAIT).unwrap();
+    // At the second such offer the answer to the first one has been acted upon: the partition is paused.
+    for _ in 0..2 {
+        while offers.recv_timeout(WAIT).unwrap() < many - 1 {}
+    }
     feed.remove(&t, 0).unwrap();
     let (taker, taken) = bounded(4);
     feed.add(&t, 0, 0, taker).unwrap();
-    let batch = taken.recv_timeout(WAIT).unwrap().unwrap();
-    assert_eq!(values(&batch), ["v"]);
+    let mut next = 0;
+    while next < i64::try_from(many).unwrap() {
+        for record in taken.recv_timeout(WAIT).unwrap().unwrap() {
+            assert_eq!(record.offset, next);
+            next += 1;
+        }
+    }
 }
 
 type Events = Receiver<(&'static str, Vec<TopicPartition>)>;

@@ -1,6 +1,7 @@
 //! Live input: one consumer for all lanes of the process, without a group.
 //!
-//! The consumer polls on a thread of its own and never stops; a partition whose taker is full is paused and resumed.
+//! The consumer polls on a thread of its own and never stops; what a taker has no room for waits here, and a partition of
+//! which too much waits is paused.
 //! (Queues split off per partition are dead after every `assign()`, rdkafka #738.)
 
 use super::config::KafkaConfig;
@@ -15,12 +16,16 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::thread;
 use std::time::Duration;
 
-/// Records handed over at once, over all partitions.
+/// Records that are polled at once, over all partitions, and that a taker gets at once.
 const BATCH: usize = 1000;
+/// A partition is paused when so many of its records wait for their taker…
+const WAITING_RECORDS_MAX: usize = 5_000;
+/// … or so many bytes of keys and values. One poll may bring more.
+const WAITING_BYTES_MAX: usize = 4 << 20;
 /// Longest sleep in a poll, and so the longest wait of `add` and `remove`.
 const POLL: Duration = Duration::from_millis(10);
 /// Sleep while a batch waits for room.
@@ -127,9 +132,52 @@ struct Tap {
     partition: i32,
     /// Records below were handed over or are in `waiting`; they come again when a paused fetch starts over.
     next: i64,
-    waiting: Vec<Record>,
+    waiting: Waiting,
     paused: bool,
     sink: Box<dyn FeedSink>,
+}
+
+/// Records that wait for their taker, in batches.
+#[derive(Default)]
+struct Waiting {
+    batches: VecDeque<Vec<Record>>,
+    records: usize,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn push(&mut self, record: Record) {
+        self.count(std::slice::from_ref(&record), usize::saturating_add);
+        match self.batches.back_mut() {
+            Some(last) if last.len() < BATCH => last.push(record),
+            _ => self.batches.push_back(vec![record]),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Vec<Record>> {
+        let batch = self.batches.pop_front()?;
+        self.count(&batch, usize::saturating_sub);
+        Some(batch)
+    }
+
+    fn put_back(&mut self, batch: Vec<Record>) {
+        self.count(&batch, usize::saturating_add);
+        self.batches.push_front(batch);
+    }
+
+    fn count(&mut self, batch: &[Record], add: fn(usize, usize) -> usize) {
+        let size = |part: &Option<bytes::Bytes>| part.as_ref().map_or(0, bytes::Bytes::len);
+        let bytes = batch.iter().map(|r| size(&r.key) + size(&r.value)).sum();
+        (self.records, self.bytes) = (add(self.records, batch.len()), add(self.bytes, bytes));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.records >= WAITING_RECORDS_MAX || self.bytes >= WAITING_BYTES_MAX
+    }
 }
 
 impl Tap {
@@ -180,7 +228,8 @@ impl Feed {
                 if self.connected.insert(topic.clone()) {
                     connect(self.consumer.client(), &topic, CONNECT_WAIT);
                 }
-                let tap = Tap { topic, partition, next: from, waiting: Vec::new(), paused: false, sink };
+                let tap =
+                    Tap { topic, partition, next: from, waiting: Waiting::default(), paused: false, sink };
                 let added = tap.list().and_then(|l| self.assign(&l));
                 if added.is_ok() {
                     self.taps.push(tap);
@@ -233,37 +282,46 @@ impl Feed {
         let mut i = 0;
         while i < self.taps.len() {
             let tap = &mut self.taps[i];
-            if tap.waiting.is_empty() {
-                i += 1;
+            let mut gone = false;
+            while let Some(batch) = tap.waiting.pop() {
+                match tap.sink.offer(batch) {
+                    Offer::Taken => continue,
+                    Offer::Full(back) => tap.waiting.put_back(back),
+                    Offer::Gone => gone = true,
+                }
+                break;
+            }
+            if gone {
+                self.unplug(i);
                 continue;
             }
-            match tap.sink.offer(std::mem::take(&mut tap.waiting)) {
-                Offer::Taken => self.set_paused(i, false),
-                Offer::Full(back) => {
-                    tap.waiting = back;
-                    self.set_paused(i, true);
-                }
-                Offer::Gone => {
-                    self.unplug(i);
-                    continue;
-                }
+            if tap.waiting.is_full() {
+                self.pause(i);
+            } else if tap.waiting.is_empty() {
+                self.go_on(i);
             }
             i += 1;
         }
     }
 
-    fn set_paused(&mut self, i: usize, paused: bool) {
+    fn pause(&mut self, i: usize) {
         let tap = &mut self.taps[i];
-        if tap.paused == paused {
-            return;
+        if !tap.paused {
+            let done = tap.list().and_then(|l| self.consumer.pause(&l));
+            tap.paused = told(tap, "pause", done);
         }
-        let done =
-            tap.list().and_then(|l| if paused { self.consumer.pause(&l) } else { self.consumer.resume(&l) });
-        match done {
-            Ok(()) => tap.paused = paused,
-            Err(e) => {
-                tracing::warn!(topic = tap.topic, partition = tap.partition, error = %e, "cannot pause")
-            }
+    }
+
+    /// librdkafka's thread for the broker may be asleep, for up to a second, and a resume does not wake it. A seek does.
+    fn go_on(&mut self, i: usize) {
+        let tap = &mut self.taps[i];
+        if tap.paused {
+            let (at, at_once) = (Offset::Offset(tap.next), Duration::ZERO);
+            let done = tap
+                .list()
+                .and_then(|l| self.consumer.resume(&l))
+                .and_then(|()| self.consumer.seek(&tap.topic, tap.partition, at, at_once));
+            tap.paused = !told(tap, "resume", done);
         }
     }
 
@@ -315,6 +373,13 @@ impl Feed {
         }
         self.taps[i].paused = false;
     }
+}
+
+fn told(tap: &Tap, what: &str, done: KafkaResult<()>) -> bool {
+    if let Err(e) = &done {
+        tracing::warn!(topic = tap.topic, partition = tap.partition, error = %e, "cannot {what}");
+    }
+    done.is_ok()
 }
 
 fn take(taps: &mut [Tap], last: &mut usize, m: &BorrowedMessage<'_>) {
