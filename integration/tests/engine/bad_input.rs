@@ -232,6 +232,21 @@ fn a_group_that_is_ahead_of_the_state_stops_the_lane() -> Result<()> {
 }
 
 #[test]
+fn a_lane_begins_only_when_nothing_is_open_on_its_changelog() -> Result<()> {
+    let mut app = App::new(&cluster(), WORKER, 1)?;
+    let mut other = cluster().owner_of(&format!("{}-other", app.name()))?;
+    other.begin()?;
+    other.put(&format!("{}.changelog", app.name()), 0, "key", "value")?;
+    other.drain()?;
+    let worker = app.worker("w", &[])?;
+    until("the lane waits", PATIENCE, || Ok(worker.log().contains("SAKIA-L07").then_some(())))?;
+    other.abort()?;
+    app.start_jobs(2)?;
+    app.until_all_ended(PATIENCE)?;
+    app.check_output(&app.read(app.out())?)
+}
+
+#[test]
 fn a_kafka_that_is_away_at_start_is_named_with_the_remedy() -> Result<()> {
     let app = App::new(&cluster(), WORKER, 1)?;
     let mut worker = app.worker("w", &[("SAKIA_BROKERS", "127.0.0.1:1")])?;
