@@ -24,6 +24,8 @@ pub const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 /// How late a stop is noticed, at most: it adds to the pause of a clean hand-over.
 const POLL: Duration = Duration::from_millis(20);
 const QUESTION_WAIT: Duration = Duration::from_secs(10);
+/// How long the group's thread waits for an answer on its topic.
+const TOPIC_WAIT: Duration = Duration::from_millis(500);
 /// How long `leave` waits for the group to take the partitions back.
 const LEAVE_WAIT: Duration = Duration::from_secs(5);
 /// The close does not wait for LeaveGroup to be sent, and nothing tells when it was: without this pause one leave in
@@ -54,6 +56,8 @@ struct GroupContext {
     handler: Mutex<Handler>,
     /// Partitions that the handler was told of and not told to give back.
     owned: AtomicUsize,
+    /// The group was joined since this was looked at.
+    joined: AtomicBool,
 }
 
 client_context!(GroupContext);
@@ -94,6 +98,7 @@ impl ConsumerContext for GroupContext {
     /// As rdkafka's own, but errors count (rdkafka 0.39 ignores those of `incremental_assign`) and lanes are stopped
     /// before their partitions are given back.
     fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        self.joined.store(true, Ordering::SeqCst);
         match err {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => match self.assign(consumer, list) {
                 Ok(()) => {
@@ -160,6 +165,7 @@ impl Membership {
             events: Events::new(&what),
             handler: Mutex::new(Box::new(handler)),
             owned: AtomicUsize::new(0),
+            joined: AtomicBool::new(false),
         };
         let consumer: BaseConsumer<GroupContext> = config
             .group_member(group, static_id.as_deref(), session_timeout)
@@ -170,9 +176,10 @@ impl Membership {
         let consumer = Arc::new(consumer);
         let stop = Arc::new(AtomicBool::new(false));
         let (c, s, is_static) = (Arc::clone(&consumer), Arc::clone(&stop), static_id.is_some());
+        let topic = topics.first().cloned().unwrap_or_default();
         let thread = thread::Builder::new()
             .name("membership".into())
-            .spawn(move || run(c, &s, is_static))
+            .spawn(move || run(c, &s, is_static, &topic))
             .map_err(|e| LogError::Unavailable(format!("no thread for {what}: {e}")))?;
         Ok(Membership { consumer: Some(consumer), stop, thread: Some(thread), group: group.to_owned() })
     }
@@ -251,8 +258,14 @@ impl Drop for Membership {
     }
 }
 
-fn run(consumer: Arc<BaseConsumer<GroupContext>>, stop: &AtomicBool, is_static: bool) {
+fn run(consumer: Arc<BaseConsumer<GroupContext>>, stop: &AtomicBool, is_static: bool, topic: &str) {
     while !stop.load(Ordering::SeqCst) {
+        if consumer.context().joined.swap(false, Ordering::SeqCst) {
+            // The group joins twice when a lane moves, and librdkafka joins once a second, unless it heard of a topic
+            // in between (`rkcg_join_intvl` in 2.12.1). Without this question, the lane would wait out that second. An
+            // answer that does not come is no harm.
+            drop(consumer.fetch_metadata(Some(topic), TOPIC_WAIT));
+        }
         if let Some(Err(KafkaError::MessageConsumptionFatal(code))) = consumer.poll(POLL) {
             let said = consumer.client().fatal_error().map_or_else(|| code.to_string(), |(_, s)| s);
             consumer.context().tell(MembershipEvent::Failed(said));
