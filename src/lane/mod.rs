@@ -10,6 +10,7 @@
 //! | inside a checkpoint, before its commit | an open transaction | the next owner's fence aborts it; state and outgoing records are made again by replay |
 //! | after the commit, before the store has it | a store behind its changelog | restore reads the tail |
 //! | inside the store's write | nothing of the batch, or all of it | as above |
+//! | after a commit whose markers a dying broker forgets | a transaction that no fence ends | an operator; no owner begins before |
 //! | inside take-over or restore | a store that holds a prefix | restore goes on from its offset |
 
 mod acks;
