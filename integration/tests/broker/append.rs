@@ -121,7 +121,11 @@ fn append_until_fenced(
             break;
         }
     }
-    until("the client knows that it is fenced", DEADLINE, || Ok(owner.fatal_error()))?;
+    // A commit that meets the fence may only be told that its transaction failed; the abort is told the rest.
+    until("the client knows that it is fenced", DEADLINE, || {
+        drop(owner.abort());
+        Ok(owner.fatal_error())
+    })?;
     Ok(acknowledged)
 }
 
