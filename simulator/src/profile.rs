@@ -129,12 +129,6 @@ impl Profile {
                 (self.restart_broker, self.skip_markers) = (rng.u32(20..=60), 1_000);
                 (self.crash, self.move_lane) = (rng.u32(0..=10), rng.u32(4..=20));
             }
-            // Take-overs that overtake each other.
-            4 => {
-                (self.lanes, self.processes, self.chaos_events) = (1, 3, 600);
-                (self.slow_fence, self.move_lane) = (rng.u32(500..=700), rng.u32(20..=100));
-                (self.request_lost, self.answer_lost, self.append_lost) = (0, 0, 0);
-            }
             _ => {}
         }
         self.chaos_events = self.chaos_events.max(rng.u32(150..=600));

@@ -115,6 +115,15 @@ impl Overlay {
         })
     }
 
+    /// Over a row that was written before, or over the tombstone of one that is still below, nothing is born.
+    fn write(&mut self, key: Key, row: Row, born: bool) {
+        let row = Some(row);
+        match self.active.entry(key) {
+            Entry::Occupied(mut written) => written.get_mut().row = row,
+            Entry::Vacant(new) => drop(new.insert(Written { row, born })),
+        }
+    }
+
     /// What lies over the store, the newest first: what one layer says of a key hides what those after it say.
     fn layers(&self) -> impl Iterator<Item = &HashMap<Key, Written>> {
         std::iter::once(&self.active).chain(self.frozen.iter().rev().map(|frozen| &frozen.rows))
@@ -191,21 +200,12 @@ impl Tables for Overlay {
     }
 
     fn put(&mut self, key: Key, row: Row) {
-        let row = Some(row);
-        match self.active.entry(key) {
-            Entry::Occupied(mut written) => written.get_mut().row = row,
-            Entry::Vacant(new) => drop(new.insert(Written { row, born: false })),
-        }
+        self.write(key, row, false);
     }
 
     fn create(&mut self, key: Key, row: Row) {
         debug_assert!(self.get(&key).is_none(), "{key:?} was used before");
-        let row = Some(row);
-        match self.active.entry(key) {
-            // Over the tombstone of a row that is still below, it is an ordinary write.
-            Entry::Occupied(mut written) => written.get_mut().row = row,
-            Entry::Vacant(new) => drop(new.insert(Written { row, born: true })),
-        }
+        self.write(key, row, true);
     }
 
     fn delete(&mut self, key: &Key) {

@@ -179,44 +179,16 @@ impl Log for Overtaken {
     }
 }
 
-/// A changelog on which a transaction is open.
-struct Hanging(Changelog);
-
-impl Log for Hanging {
-    fn open_lane(
-        &self,
-        names: &LaneNames,
-        acks: Arc<dyn JournalAcks>,
-        wait: Duration,
-    ) -> Result<LaneWriter, LogError> {
-        self.0.open_lane(names, acks, wait)
-    }
-    fn offsets(&self, topic: &str, partition: i32, isolation: Isolation) -> Result<OffsetRange, LogError> {
-        let OffsetRange { start, end } = self.0.offsets(topic, partition, isolation)?;
-        Ok(OffsetRange { start, end: end - i64::from(isolation == Isolation::Committed) })
-    }
-    fn read(
-        &self,
-        topic: &str,
-        partition: i32,
-        from: i64,
-        isolation: Isolation,
-    ) -> Result<Box<dyn LogReader>, LogError> {
-        self.0.read(topic, partition, from, isolation)
-    }
-    fn trim(&self, topic: &str, partition: i32, before: i64) -> Result<(), LogError> {
-        self.0.trim(topic, partition, before)
-    }
-}
-
 #[test]
 fn no_lane_begins_while_a_transaction_is_open_behind_its_fence() {
     let mut log = Changelog(Vec::new());
     log.checkpoint(1, &[1]);
-    let host = At::new(NOW);
+    let end = log.offsets("changelog", 0, Isolation::Committed).unwrap().end;
+    // It is open from the first question on.
+    let host = Arc::new(At::new(NOW + 1));
     let mut store = MemoryStore::default();
-    store.load(Batch::default(), 3).unwrap();
-    let found = restore(&config(), &Hanging(log), &mut store, &host);
+    store.load(Batch::default(), end + 1).unwrap();
+    let found = restore(&config(), &Overtaken { log, host: host.clone() }, &mut store, &*host);
     assert!(matches!(&found, Err(LaneEnd::Lost(why)) if why.contains("SAKIA-L07")), "{found:?}");
     assert_eq!(store.next_changelog_offset().unwrap(), 0, "the store has what may be taken back");
 }
