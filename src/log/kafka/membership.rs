@@ -260,6 +260,10 @@ impl Drop for Membership {
 
 fn run(consumer: Arc<BaseConsumer<GroupContext>>, stop: &AtomicBool, is_static: bool, topic: &str) {
     while !stop.load(Ordering::SeqCst) {
+        // A heartbeat tells of a rebalance, and librdkafka looks whether one is due only when its main thread wakes: by
+        // itself once a second, whatever `heartbeat.interval.ms` says (`rd_kafka_thread_main` in 2.12.1). Any question to
+        // that thread wakes it.
+        consumer.rebalance_protocol();
         if consumer.context().joined.swap(false, Ordering::SeqCst) {
             // The group joins twice when a lane moves, and librdkafka joins once a second, unless it heard of a topic
             // in between (`rkcg_join_intvl` in 2.12.1). Without this question, the lane would wait out that second. An
