@@ -20,19 +20,22 @@ const SLICE: Duration = Duration::from_millis(20);
 /// coordinator some milliseconds, seldom more than the making of a second client.
 const CLIENTS_MAX: usize = 20;
 
-/// Creates a producer and fences every earlier owner of its id. `topic` is one that it is going to write.
+/// Creates a producer and fences every earlier owner of its id, but not before `may_fence` has returned: a client takes
+/// as long to connect as to fence. `topic` is one that it is going to write.
 pub(crate) fn open_fenced<C>(
     config: &ClientConfig,
     context: impl Fn() -> C,
     id: &str,
     topic: &str,
     wait: Duration,
+    may_fence: impl FnOnce() -> Result<(), LogError>,
 ) -> Result<Detached<ThreadedProducer<C>>, LogError>
 where
     C: ProducerContext + 'static,
 {
     let deadline = Instant::now() + wait;
     let mut clients = 0;
+    let mut may_fence = Some(may_fence);
     loop {
         clients += 1;
         let producer: ThreadedProducer<C> = config
@@ -40,6 +43,7 @@ where
             .map_err(|e| fault::creation(&format!("transactional id {id}"), &e))?;
         let producer = Detached::new(producer);
         connect(producer.client(), topic, deadline.saturating_duration_since(Instant::now()));
+        may_fence.take().map_or(Ok(()), |wait| wait())?;
         let is_last = clients >= CLIENTS_MAX;
         if init(&producer, id, deadline, is_last)? {
             return Ok(producer);

@@ -26,7 +26,7 @@ impl IngressWriter {
     ) -> Result<IngressWriter, LogError> {
         config.check()?;
         let c = config.transactional_producer(id, CHECKPOINT_TRANSACTION_TIMEOUT);
-        Ok(IngressWriter { transaction: Transaction::open(&c, id, topic, wait)? })
+        Ok(IngressWriter { transaction: Transaction::open(&c, id, topic, wait, || Ok(()))? })
     }
 
     /// Moves one batch: all records, and `next_offset` as the group's position in `topic[partition]`.

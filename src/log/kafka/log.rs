@@ -13,6 +13,7 @@ use super::transaction::Transaction;
 use crate::log::{
     Checkpoints, Isolation, JournalAcks, LaneNames, LaneWriter, Log, LogError, LogReader, OffsetRange,
 };
+use crossbeam_channel::bounded;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -67,20 +68,30 @@ impl Log for KafkaLog {
         wait: Duration,
     ) -> Result<LaneWriter, LogError> {
         let id = |role: &str| format!("{}-{}-{role}", names.app, names.partition);
+        let (tell, journal_fenced) = bounded(2);
         let checkpoint = |role: &str| {
             let id = id(role);
             let c = self.config.transactional_producer(&id, CHECKPOINT_TRANSACTION_TIMEOUT);
-            Transaction::open(&c, &id, &names.changelog, wait)
+            // Without the journal there is nothing to fence for.
+            let may_fence =
+                || journal_fenced.recv().map_err(|_| LogError::Unavailable(format!("{id} is not needed")));
+            Transaction::open(&c, &id, &names.changelog, wait, may_fence)
         };
         let journal_id = id("journal");
         let c = self.config.transactional_producer(&journal_id, JOURNAL_TRANSACTION_TIMEOUT);
         let context = || JournalContext::new(&journal_id, Arc::clone(&acks));
-        let journal = open_fenced(&c, context, &journal_id, &names.journal, wait)?;
-        let (a, b) = thread::scope(|s| {
+        let (journal, a, b) = thread::scope(|s| {
             let a = s.spawn(|| checkpoint("a"));
             let b = s.spawn(|| checkpoint("b"));
-            (a.join(), b.join())
+            let journal = open_fenced(&c, context, &journal_id, &names.journal, wait, || Ok(()));
+            if journal.is_ok() {
+                // There is room for both.
+                let _ = (tell.send(()), tell.send(()));
+            }
+            drop(tell);
+            (journal, a.join(), b.join())
         });
+        let journal = journal?;
         let panicked = |_| LogError::Unavailable("a thread that opened the lane panicked".into());
         let (a, b) = (a.map_err(panicked)??, b.map_err(panicked)??);
         let checkpoints = [a, b].map(|id| -> Box<dyn Checkpoints> { Box::new(KafkaCheckpoints::new(id)) });

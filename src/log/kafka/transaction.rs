@@ -170,19 +170,20 @@ pub(crate) fn commit<C: ProducerContext + 'static>(
 }
 
 impl Transaction {
-    /// Fences every earlier owner of the id. `topic` is one that will be written.
+    /// Fences every earlier owner of the id, but not before `may_fence` has returned. `topic` is one that will be written.
     pub(crate) fn open(
         config: &ClientConfig,
         id: &str,
         topic: &str,
         wait: Duration,
+        may_fence: impl FnOnce() -> Result<(), LogError>,
     ) -> Result<Self, LogError> {
         let context = || TransactionContext {
             events: Events::new(id),
             delivered: Mutex::default(),
             changed: Condvar::new(),
         };
-        let producer = open_fenced(config, context, id, topic, wait)?;
+        let producer = open_fenced(config, context, id, topic, wait, may_fence)?;
         Ok(Transaction { producer, id: id.to_owned(), generation: 0, skipped: false })
     }
 
