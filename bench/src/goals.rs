@@ -113,6 +113,11 @@ const GOALS: &[Goal] = &[
         let (eight, one) = (at(8)?, at(1)?);
         Some(spread([eight.median / one.median]))
     }),
+    at_most("X", "the same with 64 in flight per lane", 1.2, "×", |o| {
+        let at = |lanes, load| o.results.value("X", &lanes::side(lanes, 1, 1, load), "cpu_us_per_step");
+        let (eight, one) = (at(8, 512)?, at(1, 64)?);
+        Some(spread([eight.median / one.median]))
+    }),
     at_least("Z", "throughput at the end, against the start", 0.95, "×", |o| {
         quotient(o, "Z", ["last_per_second", "first_per_second"])
     }),
