@@ -118,12 +118,6 @@ impl Stores for RocksStores {
     }
 }
 
-/// What compaction keeps above the rest. Each checkpoint writes the position and the next offset, the least and the greatest
-/// key, so every new file overlaps all files of the first level, which is written anew with every fourth of them. What
-/// lies below is left alone.
-const FIRST_LEVEL_BYTES: u64 = 64 << 20;
-const FILE_BYTES: u64 = 16 << 20;
-
 /// Made once: every store of the process has a copy that shares cache and write buffers with all others.
 fn options(budget: Budget, memory: &Memory) -> Options {
     let mut table = BlockBasedOptions::default();
@@ -142,8 +136,6 @@ fn options(budget: Budget, memory: &Memory) -> Options {
     o.set_write_buffer_manager(&memory.write_buffers);
     o.set_write_buffer_size(budget.write_buffer_bytes);
     o.set_max_write_buffer_number(4);
-    o.set_max_bytes_for_level_base(FIRST_LEVEL_BYTES);
-    o.set_target_file_size_base(FILE_BYTES);
     // Absent keys are the common case: every start asks for its id first.
     o.set_memtable_whole_key_filtering(true);
     o.set_memtable_prefix_bloom_ratio(0.02);
