@@ -15,7 +15,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("lane", "the lanes: replay of inputs, workflows, appends, checkpoints"),
     ("tokio-rt-worker", "bodies of steps"),
     ("command-feed", "hands commands to the lanes"),
-    ("producer pollin", "rdkafka: delivery reports"),
+    ("producer-events", "acknowledgements, from librdkafka to the lanes"),
     ("rdk:broker", "librdkafka: one thread per client and broker, protocol and sockets"),
     ("rdk:main", "librdkafka: one thread per client, transactions and timers"),
     ("data-plane-kafk", "Kafka: network and request threads"),

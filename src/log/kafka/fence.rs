@@ -8,10 +8,11 @@
 use super::connection::connect;
 use super::detached::Detached;
 use super::fault;
+use super::polled::PolledProducer;
 use crate::log::LogError;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use std::time::{Duration, Instant};
 
 /// One call of `init_transactions`. It goes on in the background; the next call takes it up again.
@@ -29,7 +30,7 @@ pub(crate) fn open_fenced<C>(
     topic: &str,
     wait: Duration,
     may_fence: impl FnOnce() -> Result<(), LogError>,
-) -> Result<Detached<ThreadedProducer<C>>, LogError>
+) -> Result<Detached<PolledProducer<C>>, LogError>
 where
     C: ProducerContext + 'static,
 {
@@ -38,9 +39,7 @@ where
     let mut may_fence = Some(may_fence);
     loop {
         clients += 1;
-        let producer: ThreadedProducer<C> = config
-            .create_with_context(context())
-            .map_err(|e| fault::creation(&format!("transactional id {id}"), &e))?;
+        let producer = PolledProducer::new(config, context(), &format!("transactional id {id}"))?;
         let producer = Detached::new(producer);
         connect(producer.client(), topic, deadline.saturating_duration_since(Instant::now()));
         may_fence.take().map_or(Ok(()), |wait| wait())?;
@@ -55,7 +54,7 @@ where
 /// another one can ask at once. If this one's next question overtakes its end, it fences its successor, who is lost
 /// and takes over once more.
 fn init<C: ProducerContext + 'static>(
-    producer: &ThreadedProducer<C>,
+    producer: &BaseProducer<C>,
     id: &str,
     deadline: Instant,
     is_last: bool,

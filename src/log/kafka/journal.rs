@@ -5,12 +5,13 @@
 use super::context::{Events, client_context};
 use super::detached::Detached;
 use super::fault;
+use super::polled::PolledProducer;
 use super::transaction::{commit, settle};
 use crate::log::{Appended, Journal, JournalAcks, LogError};
 use bytes::Bytes;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -72,7 +73,7 @@ impl ProducerContext for JournalContext {
 
 /// The journal of one lane.
 pub(crate) struct KafkaJournal {
-    producer: Detached<ThreadedProducer<JournalContext>>,
+    producer: Detached<PolledProducer<JournalContext>>,
     id: String,
     topic: Arc<str>,
     partition: i32,
@@ -85,7 +86,7 @@ pub(crate) struct KafkaJournal {
 impl KafkaJournal {
     /// Takes a producer that has fenced the id, and begins its transaction.
     pub(crate) fn begin(
-        producer: Detached<ThreadedProducer<JournalContext>>,
+        producer: Detached<PolledProducer<JournalContext>>,
         id: String,
         topic: Arc<str>,
         partition: i32,

@@ -18,6 +18,7 @@ mod journal;
 pub mod log;
 pub mod membership;
 pub mod partition;
+mod polled;
 pub mod producer;
 pub mod reader;
 mod record;

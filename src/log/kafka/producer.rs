@@ -5,12 +5,13 @@ use super::config::KafkaConfig;
 use super::context::{Events, client_context};
 use super::detached::Detached;
 use super::fault;
+use super::polled::PolledProducer;
 use super::record;
 use crate::log::{LogError, NewRecord};
 use futures::channel::oneshot;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{Producer, ProducerContext};
 
 /// Partition and offset, or why not. After `Unavailable` the record may still have been written.
 pub type Delivery = Result<(i32, i64), LogError>;
@@ -42,7 +43,7 @@ impl ProducerContext for ClientProducer {
 
 /// Sends single records.
 pub struct IdempotentProducer {
-    producer: Detached<ThreadedProducer<ClientProducer>>,
+    producer: Detached<PolledProducer<ClientProducer>>,
 }
 
 impl IdempotentProducer {
@@ -50,10 +51,7 @@ impl IdempotentProducer {
     pub fn new(config: &KafkaConfig) -> Result<IdempotentProducer, LogError> {
         config.check()?;
         let context = ClientProducer { events: Events::new("producer") };
-        let producer = config
-            .idempotent_producer()
-            .create_with_context(context)
-            .map_err(|e| fault::creation("the producer", &e))?;
+        let producer = PolledProducer::new(&config.idempotent_producer(), context, "the producer")?;
         Ok(IdempotentProducer { producer: Detached::new(producer) })
     }
 

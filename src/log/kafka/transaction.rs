@@ -4,13 +4,14 @@ use super::context::{Events, client_context};
 use super::detached::Detached;
 use super::fault;
 use super::fence::open_fenced;
+use super::polled::PolledProducer;
 use super::record;
 use crate::log::{Committed, LogError, NewRecord};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -122,7 +123,7 @@ impl ProducerContext for TransactionContext {
 
 /// A transactional producer whose transactions are used one after another.
 pub(crate) struct Transaction {
-    producer: Detached<ThreadedProducer<TransactionContext>>,
+    producer: Detached<PolledProducer<TransactionContext>>,
     id: String,
     generation: u32,
     /// The broker refused a record: its sequence number is missing, see `produce`.
@@ -131,10 +132,7 @@ pub(crate) struct Transaction {
 
 /// Waits until librdkafka's own count is zero as well: the last report is still held for a moment after its callback,
 /// and a commit that comes too early sleeps 100 ms (rdkafka 0.39 `commit_transaction` flushes in whole 100 ms polls).
-pub(crate) fn settle<C: ProducerContext + 'static>(
-    producer: &ThreadedProducer<C>,
-    deadline: Instant,
-) -> bool {
+pub(crate) fn settle<C: ProducerContext + 'static>(producer: &BaseProducer<C>, deadline: Instant) -> bool {
     let mut turns = 0_u32;
     while producer.in_flight_count() > 0 {
         if Instant::now() >= deadline {
@@ -153,7 +151,7 @@ pub(crate) fn settle<C: ProducerContext + 'static>(
 /// Commits, repeating what librdkafka allows to repeat until the deadline. Every other answer, and silence, leaves the
 /// outcome open: the caller must take over again (rule A).
 pub(crate) fn commit<C: ProducerContext + 'static>(
-    producer: &ThreadedProducer<C>,
+    producer: &BaseProducer<C>,
     id: &str,
     deadline: Instant,
 ) -> Result<(), LogError> {
