@@ -121,6 +121,20 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn check_bindings(
+    log: &KafkaLog,
+    bindings: &[Arc<Binding>],
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    for binding in bindings {
+        let topic = binding.topic;
+        if log.admin().partitions(topic)?.is_none() {
+            let what = format!("the topic {topic} is bound by app.stream but does not exist");
+            return Err(format!("{what}: create it, then start again").into());
+        }
+    }
+    Ok(())
+}
+
 impl Process {
     /// Checks everything that can be checked, then joins the group. Blocks.
     pub(super) fn start(
@@ -136,15 +150,7 @@ impl Process {
         for advice in &layout.advice {
             tracing::warn!(app = %parts.app, "{advice}");
         }
-        for binding in &parts.bindings {
-            if log.admin().partitions(binding.topic)?.is_none() {
-                return Err(format!(
-                    "the topic {} is bound by app.stream but does not exist: create it, then start again",
-                    binding.topic
-                )
-                .into());
-            }
-        }
+        check_bindings(&log, &parts.bindings)?;
         let identity = Identity {
             cluster_id: log.admin().cluster_id()?,
             app: parts.app.to_string(),
