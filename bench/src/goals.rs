@@ -109,15 +109,9 @@ const GOALS: &[Goal] = &[
     ),
     at_most("L", "step 10,000 against step 10", 1.2, "×", |o| of_sakia(o, "L", "late_to_early")),
     at_most("X", "CPU per step, 8 lanes against 1 (512 in flight)", 1.2, "×", |o| {
-        let at = |n| o.results.value("X", &lanes::side(n, 1, 1, 512), "cpu_us_per_step");
-        let (eight, one) = (at(8)?, at(1)?);
-        Some(spread([eight.median / one.median]))
+        eight_lanes_to_one(o, 512)
     }),
-    at_most("X", "the same with 64 in flight per lane", 1.2, "×", |o| {
-        let at = |lanes, load| o.results.value("X", &lanes::side(lanes, 1, 1, load), "cpu_us_per_step");
-        let (eight, one) = (at(8, 512)?, at(1, 64)?);
-        Some(spread([eight.median / one.median]))
-    }),
+    at_most("X", "the same with 64 in flight per lane", 1.2, "×", |o| eight_lanes_to_one(o, 64)),
     at_least("Z", "throughput at the end, against the start", 0.95, "×", |o| {
         quotient(o, "Z", ["last_per_second", "first_per_second"])
     }),
@@ -128,6 +122,13 @@ const GOALS: &[Goal] = &[
 
 fn of_sakia(outcome: &Outcome, workload: &str, value: &str) -> Option<Spread> {
     outcome.results.value(workload, SAKIA, value)
+}
+
+/// CPU per step of eight lanes with 512 in flight, against one lane with so many.
+fn eight_lanes_to_one(outcome: &Outcome, in_flight_of_one: usize) -> Option<Spread> {
+    let at = |lanes, load| outcome.results.value("X", &lanes::side(lanes, 1, 1, load), "cpu_us_per_step");
+    let (eight, one) = (at(8, 512)?, at(1, in_flight_of_one)?);
+    Some(spread([eight.median / one.median]))
 }
 
 fn worst_sum(outcome: &Outcome, workload: &str, side: &str, values: [&str; 2]) -> Option<Spread> {

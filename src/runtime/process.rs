@@ -12,7 +12,7 @@ use crate::lane::{LaneConfig, RestoreBudget, Topics, Turnstile};
 use crate::log::kafka::{
     CommandFeed, KafkaConfig, KafkaLog, Membership, MembershipEvent, TopicPartition, partition_for,
 };
-use crate::log::{Isolation, Log, LogError};
+use crate::log::{Log, LogError};
 use crate::store::Identity;
 use crate::store::rocks::RocksStores;
 use crate::telemetry::Metrics;
@@ -176,10 +176,7 @@ impl Process {
             restore_budget: Arc::new(RestoreBudget::new(config.restore_bytes)),
             fence_timeout: FENCE_TIMEOUT,
         };
-        // The clients that ask for offsets connect when they are first asked, and then no lane should stand still for it.
-        for isolation in [Isolation::Committed, Isolation::Uncommitted] {
-            drop(log.offsets(&topics.changelog, 0, isolation));
-        }
+        log.connect(&topics.changelog);
         let metrics = Arc::new(Metrics::new());
         let shared = Arc::new(Shared {
             lane_log: Arc::new(MeasuredLog::new(log.clone(), metrics.clone())),

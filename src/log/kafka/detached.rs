@@ -2,8 +2,8 @@
 
 use std::ops::Deref;
 
-/// Owns a client and drops it on a thread of its own. Dropping a producer takes 200 ms (it joins the thread
-/// that serves it), a consumer closes its group and may wait for minutes if the coordinator is away (rdkafka #509).
+/// Owns a client and drops it on a thread of its own: a consumer closes its group and may wait for minutes if the
+/// coordinator is away (rdkafka #509). Producers need none, see `polled`.
 pub(crate) struct Detached<T: Send + 'static>(Option<T>);
 
 impl<T: Send + 'static> Detached<T> {

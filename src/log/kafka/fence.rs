@@ -6,7 +6,6 @@
 //! with four lanes on Kafka 4.3.1).
 
 use super::connection::connect;
-use super::detached::Detached;
 use super::fault;
 use super::polled::PolledProducer;
 use crate::log::LogError;
@@ -30,24 +29,26 @@ pub(crate) fn open_fenced<C>(
     topic: &str,
     wait: Duration,
     may_fence: impl FnOnce() -> Result<(), LogError>,
-) -> Result<Detached<PolledProducer<C>>, LogError>
+) -> Result<PolledProducer<C>, LogError>
 where
     C: ProducerContext + 'static,
 {
     let deadline = Instant::now() + wait;
-    let mut clients = 0;
-    let mut may_fence = Some(may_fence);
-    loop {
-        clients += 1;
+    let connected = || {
         let producer = PolledProducer::new(config, context(), &format!("transactional id {id}"))?;
-        let producer = Detached::new(producer);
         connect(producer.client(), topic, deadline.saturating_duration_since(Instant::now()));
-        may_fence.take().map_or(Ok(()), |wait| wait())?;
-        let is_last = clients >= CLIENTS_MAX;
-        if init(&producer, id, deadline, is_last)? {
-            return Ok(producer);
-        }
+        Ok::<_, LogError>(producer)
+    };
+    let mut producer = connected()?;
+    may_fence()?;
+    let mut clients = 1;
+    while !init(&producer, id, deadline, clients >= CLIENTS_MAX)? {
+        // Its end begins before the next one's question.
+        drop(producer);
+        producer = connected()?;
+        clients += 1;
     }
+    Ok(producer)
 }
 
 /// `false`: the coordinator is busy with the earlier owner's transaction, and this client sleeps before it asks again;

@@ -3,7 +3,6 @@
 //! The commit means nothing here, as the journal is read uncommitted; the transactional id's epoch is the fence.
 
 use super::context::{Events, client_context};
-use super::detached::Detached;
 use super::fault;
 use super::polled::PolledProducer;
 use super::transaction::{commit, settle};
@@ -73,7 +72,7 @@ impl ProducerContext for JournalContext {
 
 /// The journal of one lane.
 pub(crate) struct KafkaJournal {
-    producer: Detached<PolledProducer<JournalContext>>,
+    producer: PolledProducer<JournalContext>,
     id: String,
     topic: Arc<str>,
     partition: i32,
@@ -86,7 +85,7 @@ pub(crate) struct KafkaJournal {
 impl KafkaJournal {
     /// Takes a producer that has fenced the id, and begins its transaction.
     pub(crate) fn begin(
-        producer: Detached<PolledProducer<JournalContext>>,
+        producer: PolledProducer<JournalContext>,
         id: String,
         topic: Arc<str>,
         partition: i32,

@@ -3,6 +3,7 @@
 use super::admin::Admin;
 use super::checkpoints::KafkaCheckpoints;
 use super::config::{CHECKPOINT_TRANSACTION_TIMEOUT, JOURNAL_TRANSACTION_TIMEOUT, KafkaConfig};
+use super::connection::{CONNECT_WAIT, connect};
 use super::context::PlainContext;
 use super::detached::Detached;
 use super::fault;
@@ -52,6 +53,14 @@ impl KafkaLog {
     /// The administrator that belongs to this log.
     pub fn admin(&self) -> &Admin {
         &self.admin
+    }
+
+    /// Connects the clients that ask for offsets; otherwise the first question does, while a lane stands still. Blocks, for
+    /// a second each if Kafka is away.
+    pub fn connect(&self, topic: &str) {
+        for inquirer in [&self.committed, &self.uncommitted] {
+            connect(inquirer.consumer().client(), topic, CONNECT_WAIT);
+        }
     }
 
     /// How this log reaches Kafka.
@@ -138,11 +147,15 @@ impl Inquirer {
         Ok(Inquirer { config: config.clone(), isolation, consumer })
     }
 
+    fn consumer(&self) -> Arc<InquiringConsumer> {
+        Arc::clone(&self.consumer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub(crate) fn offsets(&self, topic: &str, partition: i32) -> Result<OffsetRange, LogError> {
         let began = Instant::now();
         loop {
             // Not with the lock held: one partition without a leader must not hold up the questions of other lanes.
-            let consumer = Arc::clone(&self.consumer.lock().unwrap_or_else(PoisonError::into_inner));
+            let consumer = self.consumer();
             // Nobody else polls this client, and its log lines wait in its queue.
             while consumer.poll(Duration::ZERO).is_some() {}
             let e = match consumer.fetch_watermarks(topic, partition, Duration::from_secs(5)) {

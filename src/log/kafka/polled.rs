@@ -11,20 +11,16 @@ use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, ProducerContext};
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 /// How late the end is noticed. Whole milliseconds, and a rest that is over when the thread has woken. A client that is
 /// given up must be gone before librdkafka repeats a question after 500 ms, see `fence`.
 const SLICE: Duration = Duration::from_micros(200_050);
 
-/// A producer and the thread that serves its events. Dropping it waits for that thread.
-pub(crate) struct PolledProducer<C: ProducerContext + 'static> {
-    producer: Arc<BaseProducer<C>>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
+/// A producer that a thread serves. Dropping it waits for nothing: the thread notices that nobody else has the client
+/// any more, and ends it.
+pub(crate) struct PolledProducer<C: ProducerContext + 'static>(Arc<BaseProducer<C>>);
 
 impl<C: ProducerContext + 'static> PolledProducer<C> {
     /// `what` is how errors call it.
@@ -32,36 +28,24 @@ impl<C: ProducerContext + 'static> PolledProducer<C> {
         let producer: BaseProducer<C> =
             config.create_with_context(context).map_err(|e| fault::creation(what, &e))?;
         let producer = Arc::new(producer);
-        let stop = Arc::new(AtomicBool::new(false));
-        let (served, stopped) = (Arc::clone(&producer), Arc::clone(&stop));
+        let served = Arc::clone(&producer);
         let serve = move || {
-            while !stopped.load(Ordering::Relaxed) {
+            while Arc::strong_count(&served) > 1 {
                 served.poll(SLICE);
             }
         };
         // Linux shows 15 bytes of it.
-        let thread = thread::Builder::new()
+        thread::Builder::new()
             .name("producer-events".into())
             .spawn(serve)
             .map_err(|e| LogError::Unavailable(format!("no thread for {what}: {e}")))?;
-        Ok(PolledProducer { producer, stop, thread: Some(thread) })
+        Ok(PolledProducer(producer))
     }
 }
 
 impl<C: ProducerContext + 'static> Deref for PolledProducer<C> {
     type Target = BaseProducer<C>;
     fn deref(&self) -> &BaseProducer<C> {
-        &self.producer
-    }
-}
-
-impl<C: ProducerContext + 'static> Drop for PolledProducer<C> {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("a thread that serves a producer's events panicked");
-        }
+        &self.0
     }
 }

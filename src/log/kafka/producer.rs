@@ -3,7 +3,6 @@
 
 use super::config::KafkaConfig;
 use super::context::{Events, client_context};
-use super::detached::Detached;
 use super::fault;
 use super::polled::PolledProducer;
 use super::record;
@@ -43,7 +42,7 @@ impl ProducerContext for ClientProducer {
 
 /// Sends single records.
 pub struct IdempotentProducer {
-    producer: Detached<PolledProducer<ClientProducer>>,
+    producer: PolledProducer<ClientProducer>,
 }
 
 impl IdempotentProducer {
@@ -52,7 +51,7 @@ impl IdempotentProducer {
         config.check()?;
         let context = ClientProducer { events: Events::new("producer") };
         let producer = PolledProducer::new(&config.idempotent_producer(), context, "the producer")?;
-        Ok(IdempotentProducer { producer: Detached::new(producer) })
+        Ok(IdempotentProducer { producer })
     }
 
     /// Queues the record and returns at once, also from an async worker. The receiver yields what became of it, or is

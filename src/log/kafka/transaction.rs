@@ -1,7 +1,6 @@
 //! One transactional id: begin, send, wait until everything is acknowledged, commit or abort.
 
 use super::context::{Events, client_context};
-use super::detached::Detached;
 use super::fault;
 use super::fence::open_fenced;
 use super::polled::PolledProducer;
@@ -123,7 +122,7 @@ impl ProducerContext for TransactionContext {
 
 /// A transactional producer whose transactions are used one after another.
 pub(crate) struct Transaction {
-    producer: Detached<PolledProducer<TransactionContext>>,
+    producer: PolledProducer<TransactionContext>,
     id: String,
     generation: u32,
     /// The broker refused a record: its sequence number is missing, see `produce`.

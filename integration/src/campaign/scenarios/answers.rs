@@ -24,8 +24,8 @@ const COMMON: &[(Api, bool, &str)] = &[
     (Api::Fetch, true, LOST_FETCH),
     (Api::Heartbeat, false, HELD_HEARTBEAT),
 ];
-/// So many answers pass before the one that is struck, at most: heartbeats, the rarest, come nine times a second.
-const ANSWERS_PASSED_MAX: u32 = 20;
+/// Fewer than so many answers pass before the one that is struck: heartbeats, the rarest, come nine times a second.
+const ANSWERS_PASSED_BELOW: u32 = 20;
 /// Take-overs, and workers that have no lane just now, take their time.
 const STRIKE_WITHIN: Duration = Duration::from_secs(12);
 
@@ -44,7 +44,7 @@ fn play(stage: &mut Stage) -> Result<()> {
         let (api, lost, kind) = COMMON[(begin + strike) % COMMON.len()];
         let length = if lost { Duration::ZERO } else { draw_ms(stage, 500..3_000) };
         let action = if lost { Action::Lose } else { Action::Hold(length) };
-        let pass = stage.rng.random_range(0..ANSWERS_PASSED_MAX);
+        let pass = stage.rng.random_range(0..ANSWERS_PASSED_BELOW);
         strike_once(stage, Rule { api, pass, action }, kind, length)?;
         let between = draw_ms(stage, 100..800);
         stage.pass(between)?;
