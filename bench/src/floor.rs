@@ -10,8 +10,8 @@ use anyhow::Result;
 use std::time::Duration;
 
 const CHAIN: Work = Work::Chain(STEPS);
-/// One measurement of one thing; each is made twice per round.
-const SLICE: Duration = Duration::from_millis(1500);
+/// One measurement of one thing; each is made four times per round, so that all share the machine's moods.
+const SLICE: Duration = Duration::from_millis(750);
 const TIMELINE: Duration = Duration::from_secs(6);
 
 /// Sakia and bare Kafka in turn.
@@ -50,7 +50,7 @@ impl Floor {
     /// One round.
     pub(crate) fn round(&mut self, stage: &mut Stage) -> Result<()> {
         let mut round = Round::default();
-        for backwards in [false, true] {
+        for backwards in [false, true, false, true] {
             self.slices(&mut stage.client, &mut round, backwards)?;
         }
         eprintln!(

@@ -147,7 +147,7 @@ const SECTIONS: &[Section] = &[
     Section {
         workload: "X",
         title: "lanes, processes and copies",
-        about: "Ten-step workflows. CPU is that of all app processes and all brokers.",
+        about: "Ten-step workflows. CPU is that of all app processes and all brokers. A bare lane has no store, no workflows and no commands: it only writes the like of what the others write, by the same clients. What more of them cost, Kafka costs.",
         columns: &[
             ("steps_per_second", "steps/s"),
             ("p50_ms", "p50 ms"),

@@ -123,7 +123,8 @@ fn options(budget: Budget, memory: &Memory) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(&memory.cache);
     table.set_block_size(16 << 10);
-    table.set_bloom_filter(10.0, false);
+    // Files that merge others have Ribbon filters, which take 30 % less memory and more time to build.
+    table.set_hybrid_ribbon_filter(10.0, 1);
     table.set_cache_index_and_filter_blocks(true);
     // Filter and index in small pieces: the cache has 64 shards, and a filter of millions of keys in one piece does not
     // fit into a shard. Each look-up then read megabytes again, 90 % of a lane's CPU with a million instances.
@@ -157,7 +158,8 @@ const FORGET_DELETED_FILES: (&str, &str) = ("uncache_aggressiveness", "300");
 
 fn open_db(options: &Options, path: &Path) -> Result<DB, StoreError> {
     let db = DB::open(options, path).map_err(|e| io(path, e))?;
-    db.set_options(&[FORGET_DELETED_FILES]).map_err(|e| io(path, e))?;
+    let settings = [&[FORGET_DELETED_FILES], load::LIVE].concat();
+    db.set_options(&settings).map_err(|e| io(path, e))?;
     Ok(db)
 }
 

@@ -1,5 +1,6 @@
 //! What is not a closed loop: each file is one workload, on an app and often a cluster of its own.
 
+mod bare_lanes;
 mod history;
 pub(crate) mod lanes;
 mod pipeline;

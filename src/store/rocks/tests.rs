@@ -85,6 +85,33 @@ fn a_batch_that_could_not_be_loaded_does_not_hide_behind_the_next() {
     assert_eq!(s.next_changelog_offset().unwrap(), 0);
 }
 
+/// Sizes of the first level and of its files, as RocksDB wrote them down last.
+fn level_sizes(store: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(store).unwrap().map(|entry| entry.unwrap().path());
+    let newest = names.filter(|path| path.to_string_lossy().contains("OPTIONS-")).max().unwrap();
+    let text = std::fs::read_to_string(newest).unwrap();
+    let named = |line: &&str| {
+        ["max_bytes_for_level_base=", "target_file_size_base="].iter().any(|name| line.starts_with(name))
+    };
+    let mut lines: Vec<_> = text.lines().map(str::trim).filter(named).map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn the_first_level_is_large_during_a_restore_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let stores = RocksStores::open(dir.path(), &identity()).unwrap();
+    let mut s = stores.open_rocks(0).unwrap();
+    let sizes = || level_sizes(&stores.path_of(0));
+    let live = ["max_bytes_for_level_base=67108864", "target_file_size_base=16777216"];
+    assert_eq!(sizes(), live);
+    s.load(as_batch(&large_batch(0)), 1).unwrap();
+    assert_eq!(sizes(), ["max_bytes_for_level_base=268435456", "target_file_size_base=67108864"]);
+    s.settle().unwrap();
+    assert_eq!(sizes(), live);
+}
+
 #[test]
 fn a_large_batch_that_is_loaded_is_the_same_as_one_that_is_applied() {
     let dir = tempfile::tempdir().unwrap();
