@@ -67,5 +67,5 @@ campaign: setup ## attack it on a real Apache Kafka: MINUTES=30 [BROKERS=1|3] [S
 check: setup ## format, lints, house rules, docs, dependencies, compose file
 	@scripts/check
 
-bench: setup ## measure beside bare Kafka and the peers, and rewrite docs/performance.md (needs java 17, mvn, npm, go)
-	@bench/run
+bench: setup ## measure beside bare Kafka and the peers, for an hour or two, and rewrite docs/performance.md (needs java 17, mvn, npm, go)
+	@bench/run --long

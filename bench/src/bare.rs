@@ -60,12 +60,34 @@ pub(crate) struct Transactions {
     pub(crate) seen: Vec<Duration>,
 }
 
-/// Kafka by hand: topics like the app's.
+/// Topics like those of an app with one lane.
+pub(crate) struct Topics {
+    pub(crate) journal: String,
+    pub(crate) changelog: String,
+    pub(crate) replies: String,
+}
+
+impl Topics {
+    /// Makes them.
+    pub(crate) fn make(brokers: &str, name: &str) -> Result<Self> {
+        let [journal, changelog, replies] =
+            ["journal", "changelog", "replies"].map(|t| format!("{name}.{t}"));
+        make_topics(
+            brokers,
+            &[
+                NewOne::single(journal.clone(), kafka::JOURNAL),
+                NewOne::single(changelog.clone(), kafka::CHANGELOG),
+                NewOne::single(replies.clone(), kafka::PLAIN),
+            ],
+        )?;
+        Ok(Topics { journal, changelog, replies })
+    }
+}
+
+/// Kafka by hand.
 pub(crate) struct Bare {
     shape: Shape,
-    journal: String,
-    changelog: String,
-    replies: String,
+    topics: Topics,
     plain: Producer,
     open: Producer,
     /// Used in turn, as a transaction right after another of the same id meets its markers.
@@ -77,26 +99,15 @@ pub(crate) struct Bare {
 impl Bare {
     /// Makes the topics and connects.
     pub(crate) fn connect(brokers: &str, name: &str, shape: Shape) -> Result<Self> {
-        let [journal, changelog, replies] =
-            ["journal", "changelog", "replies"].map(|t| format!("{name}.{t}"));
-        make_topics(
-            brokers,
-            &[
-                NewOne::single(journal.clone(), kafka::JOURNAL),
-                NewOne::single(changelog.clone(), kafka::CHANGELOG),
-                NewOne::single(replies.clone(), kafka::PLAIN),
-            ],
-        )?;
+        let topics = Topics::make(brokers, name)?;
         let id = |part: &str| Producer::open(brokers, Some(&format!("{name}-{part}")));
         Ok(Bare {
             plain: Producer::open(brokers, None)?,
             open: id("open")?,
             pair: [id("a")?, id("b")?],
-            reader: Reader::at_end(brokers, &replies, Isolation::Committed)?,
+            reader: Reader::at_end(brokers, &topics.replies, Isolation::Committed)?,
             shape,
-            journal,
-            changelog,
-            replies,
+            topics,
             turn: 0,
         })
     }
@@ -108,13 +119,13 @@ impl Bare {
 
     /// One plain idempotent produce after the other.
     pub(crate) fn produces(&self, length: Duration) -> Result<Vec<Duration>> {
-        one_by_one(&self.plain, &self.journal, &self.shape.journal, length)
+        one_by_one(&self.plain, &self.topics.journal, &self.shape.journal, length)
     }
 
     /// The same inside one open transaction, which is what an append to the journal is.
     pub(crate) fn appends(&self, length: Duration) -> Result<Vec<Duration>> {
         self.open.begin()?;
-        let took = one_by_one(&self.open, &self.journal, &self.shape.journal, length)?;
+        let took = one_by_one(&self.open, &self.topics.journal, &self.shape.journal, length)?;
         self.open.commit()?;
         Ok(took)
     }
@@ -130,10 +141,10 @@ impl Bare {
             producer.begin()?;
             let (position, state) = self.shape.changelog.split_last().context("no position")?;
             for record in state {
-                producer.send(&self.changelog, record)?;
+                producer.send(&self.topics.changelog, record)?;
             }
-            producer.send(&self.replies, &self.shape.reply)?;
-            producer.send(&self.changelog, position)?;
+            producer.send(&self.topics.replies, &self.shape.reply)?;
+            producer.send(&self.topics.changelog, position)?;
             producer.acknowledged()?;
             took.written.push(began.elapsed());
             producer.commit()?;

@@ -14,7 +14,7 @@ use anyhow::Result;
 use std::time::{Duration, Instant};
 
 /// Rounds that may be added for those in which the machine changed its speed.
-const EXTRA_ROUNDS: usize = 2;
+const EXTRA_ROUNDS: usize = 5;
 const WARM_UP: Duration = Duration::from_secs(3);
 
 /// Ports of the things that run at the same time, counted from the first.

@@ -132,6 +132,21 @@ pub(crate) fn make_topics(brokers: &str, topics: &[NewOne]) -> Result<()> {
     Ok(())
 }
 
+/// Deletes all topics but Kafka's own. Their files are gone a minute later.
+pub(crate) fn delete_topics(brokers: &str) -> Result<()> {
+    let admin: AdminClient<DefaultClientContext> = base(brokers).create()?;
+    let known = admin.inner().fetch_metadata(None, PATIENCE)?;
+    let names: Vec<&str> = known.topics().iter().map(|t| t.name()).filter(|n| !n.starts_with("__")).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    for answer in runtime.block_on(admin.delete_topics(&names, &AdminOptions::new()))? {
+        answer.map_err(|(topic, code)| anyhow!("{topic} cannot be deleted: {code}"))?;
+    }
+    Ok(())
+}
+
 struct Reports(Sender<Result<(), String>>);
 
 impl ClientContext for Reports {}
@@ -147,7 +162,7 @@ impl ProducerContext for Reports {
 
 /// How long a producer's thread serves it before it looks whether anybody still has it. Fractions of a millisecond make a
 /// `BaseProducer` spin at the end, as rdkafka's `ThreadedProducer` does in each 100 ms; with 50 µs on top of whole ones the
-/// time is over when it wakes.
+/// time is over when it wakes. (The library does the same; the load generator takes nothing from what it measures.)
 const SERVED_FOR: Duration = Duration::from_micros(200_050);
 
 /// An idempotent producer, of transactions if it has an id. No lingering: one record at a time is what is measured.

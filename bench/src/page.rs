@@ -136,11 +136,14 @@ const SECTIONS: &[Section] = &[
     Section {
         workload: "L",
         title: "one instance of 10,000 steps",
-        about: "The middle of 200 steps around step 10 and at the end.",
+        about: "The middle of 200 steps from step 10 on and of the last 200, of five instances in each round; and the CPU time per step of app and broker over these five, beside that of fifty instances of a tenth of the steps.",
         columns: &[
             ("early_step_ms", "early step ms"),
             ("late_step_ms", "late step ms"),
             ("late_to_early", "late / early"),
+            ("short_cpu_us", "CPU µs/step, short"),
+            ("long_cpu_us", "CPU µs/step, long"),
+            ("long_to_short_cpu", "long / short"),
             ("total_s", "all s"),
         ],
     },
@@ -234,13 +237,12 @@ impl Section {
                 Some(s) if (s.max - s.min).abs() < f64::EPSILON => number(s.median),
                 Some(s) => format!("{} ({}–{})", number(s.median), number(s.min), number(s.max)),
                 // Better a figure with its doubt than none.
-                None => match results.worst(self.workload, side, name) {
-                    Some(worst) => format!("{} (on another machine, so to speak)", number(worst)),
-                    None => "–".into(),
-                },
+                None => results.worst(self.workload, side, name).map_or("–".into(), number),
             };
+            let doubt =
+                if results.of(self.workload, side).next().is_none() { " (no comparable round)" } else { "" };
             let cells: Vec<String> = self.columns.iter().map(|(name, _)| cell(name)).collect();
-            let _ = writeln!(text, "| {side} | {} |", cells.join(" | "));
+            let _ = writeln!(text, "| {side}{doubt} | {} |", cells.join(" | "));
         }
     }
 }
@@ -257,7 +259,7 @@ fn beside_peers(text: &mut String, results: &Results) {
         let _ = write!(
             text,
             "\n### {}: {}\n\n{} rounds count, {dropped} dropped{doubt}.\n\n\
-             | | per second: median | min | max | p50 ms | p99 ms | CPU ms each | of it load | memory MB (RSS / PSS) |\n\
+             | | per second: median | min | max | p50 ms | p99 ms | CPU ms each | of it | memory MB (RSS / PSS) |\n\
              |---|---|---|---|---|---|---|---|---|\n",
             cell.name,
             cell.about,
@@ -266,9 +268,13 @@ fn beside_peers(text: &mut String, results: &Results) {
         for side in &sides {
             let at = |name: &str| results.value(cell.name, side, name).unwrap_or(spread([]));
             let rate = at("per_second");
-            let cpu = |all: bool| {
-                median(results.of(cell.name, side).map(|s| s.cpu_ms_each(|role| all || role == "load")))
+            let cpu = |role: Option<&str>| {
+                let wanted = |each: &str| role.is_none_or(|role| role == each);
+                median(results.of(cell.name, side).map(|s| s.cpu_ms_each(wanted)))
             };
+            let roles = results.of(cell.name, side).last().map_or(&[][..], |s| &s.used.processes);
+            let each: Vec<String> =
+                roles.iter().map(|p| format!("{} {}", p.role, number(cpu(Some(&p.role))))).collect();
             let _ = writeln!(
                 text,
                 "| {side} | **{}** | {} | {} | {} | {} | {} | {} | {} |",
@@ -277,8 +283,8 @@ fn beside_peers(text: &mut String, results: &Results) {
                 number(rate.max),
                 number(at("p50_ms").median),
                 number(at("p99_ms").median),
-                number(cpu(true)),
-                number(cpu(false)),
+                number(cpu(None)),
+                each.join(", "),
                 memory(results, cell.name, side)
             );
         }

@@ -4,7 +4,8 @@
 
 use super::Ground;
 use super::lanes::note_cpu;
-use crate::kafka::{self, NewOne, Producer, Record, make_topics};
+use crate::bare::Topics;
+use crate::kafka::{Producer, Record};
 use crate::peer::Values;
 use crate::plan::STEPS;
 use crate::results::Results;
@@ -47,6 +48,7 @@ pub(super) fn run(
         let (end, steps) = (AtomicBool::new(false), AtomicU64::new(0));
         thread::scope(|scope| {
             let lanes: Vec<_> = all.into_iter().map(|lane| scope.spawn(|| lane.run(&steps, &end))).collect();
+            // The measurement lasts so long; nothing is waited for.
             thread::sleep(ramp);
             let before = steps.load(Ordering::Relaxed);
             thread::sleep(length);
@@ -74,10 +76,14 @@ struct Group {
 }
 
 struct Lane {
-    journal: Producer,
-    topic: String,
+    work: Work,
     checkpoints: Checkpoints,
     workflows: usize,
+}
+
+struct Work {
+    journal: Producer,
+    topic: String,
 }
 
 struct Checkpoints {
@@ -89,28 +95,34 @@ struct Checkpoints {
 
 impl Lane {
     fn connect(brokers: &str, name: &str, workflows: usize) -> Result<Self> {
-        let [topic, changelog, replies] = ["journal", "changelog", "replies"].map(|t| format!("{name}.{t}"));
-        make_topics(
-            brokers,
-            &[
-                NewOne::single(topic.clone(), kafka::JOURNAL),
-                NewOne::single(changelog.clone(), kafka::CHANGELOG),
-                NewOne::single(replies.clone(), kafka::PLAIN),
-            ],
-        )?;
+        let Topics { journal: topic, changelog, replies } = Topics::make(brokers, name)?;
         let id = |part: &str| Producer::open(brokers, Some(&format!("{name}-{part}")));
         let journal = id("journal")?;
         journal.begin()?;
         let checkpoints = Checkpoints { pair: [id("a")?, id("b")?], changelog, replies };
-        Ok(Lane { journal, topic, checkpoints, workflows })
+        Ok(Lane { work: Work { journal, topic }, checkpoints, workflows })
     }
 
     /// Goes on until told to end, and until nothing is in flight then.
     fn run(self, steps: &AtomicU64, end: &AtomicBool) -> Result<()> {
-        let Lane { journal, topic, checkpoints, workflows } = self;
-        let (to_commit, work) = channel();
+        let (to_commit, requests) = channel();
         let (answers, committed) = channel();
-        let writer = thread::spawn(move || checkpoints.run(&work, &answers));
+        let checkpoints = self.checkpoints;
+        let writer = thread::spawn(move || checkpoints.run(&requests, &answers));
+        let worked = self.work.run(self.workflows, (to_commit, &committed), (steps, end));
+        // Why it failed, before what followed from that.
+        writer.join().map_err(|_| anyhow!("a checkpoint panicked"))??;
+        worked
+    }
+}
+
+impl Work {
+    fn run(
+        self,
+        workflows: usize,
+        (to_commit, committed): (Sender<usize>, &Receiver<usize>),
+        (steps, end): (&AtomicU64, &AtomicBool),
+    ) -> Result<()> {
         let mut ready = vec![Group { workflows, steps: 0 }];
         let (mut appended, mut done, mut committing) = (VecDeque::new(), 0, 0);
         loop {
@@ -121,7 +133,7 @@ impl Lane {
             if !ready.is_empty() && appended.len() < APPENDS {
                 let group = std::mem::take(&mut ready);
                 let facts: usize = group.iter().map(|g| g.workflows).sum();
-                journal.send(&topic, &record(None, facts * FACT))?;
+                self.journal.send(&self.topic, &record(None, facts * FACT))?;
                 appended.push_back(group);
             }
             if done > 0 && committing == 0 {
@@ -129,7 +141,7 @@ impl Lane {
                 to_commit.send(committing)?;
             }
             if !appended.is_empty() {
-                journal.room(appended.len() - 1)?;
+                self.journal.room(appended.len() - 1)?;
                 for Group { workflows, steps: before } in appended.pop_front().into_iter().flatten() {
                     steps.fetch_add(workflows as u64, Ordering::Relaxed);
                     match before + 1 {
@@ -138,16 +150,13 @@ impl Lane {
                     }
                 }
             } else if committing == 0 {
-                break;
+                return self.journal.commit();
             }
-            if let Some(workflows) = next(&committed, !appended.is_empty() || !ready.is_empty())? {
+            if let Some(workflows) = next(committed, !appended.is_empty() || !ready.is_empty())? {
                 committing = 0;
                 ready.push(Group { workflows, steps: 0 });
             }
         }
-        journal.commit()?;
-        drop(to_commit);
-        writer.join().map_err(|_| anyhow!("a checkpoint panicked"))?
     }
 }
 

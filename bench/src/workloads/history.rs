@@ -1,7 +1,7 @@
 //! L: one instance of many steps. A step must not cost more because many came before it.
 
 use super::{Curves, Ground};
-use crate::client::Work;
+use crate::client::{Client, Work};
 use crate::figures::median;
 use crate::peer::Values;
 use crate::plan::SAKIA;
@@ -12,7 +12,12 @@ use anyhow::{Context as _, Result, ensure};
 use std::time::Duration;
 
 const STEPS: u32 = 10_000;
-/// Steps around a step whose middle is taken: a single one says nothing.
+/// Instances of a round, one after the other: the machine has moods of a second.
+const EACH: u32 = 5;
+/// Instances that are compared with them have a so many times shorter history, and are so many times more.
+const TIMES_SHORTER: u32 = 10;
+const SHORT: &str = "short histories";
+/// Steps around a step of each, whose middle is taken: a single one says nothing.
 const AROUND: usize = 200;
 const LIMIT: Duration = Duration::from_secs(120);
 /// Steps per point of the drawing.
@@ -23,30 +28,48 @@ pub(super) fn run(ground: &Ground<'_>, results: &mut Results, curves: &mut Curve
     let mut client = subject.client()?;
     super::warm_up(&mut client)?;
     for round in 0..ground.options.rounds {
-        let mut took = Vec::new();
-        let sample = measured("L", SAKIA, round, &subject.watched(), || {
-            let number = client.start(Work::History(STEPS))?;
-            let (ended, value) = client.next_result(LIMIT)?.context("it does not end")?;
-            ensure!(ended == number, "a reply to something else");
-            took = serde_json::from_slice::<Vec<u32>>(&value)?
-                .into_iter()
-                .map(|us| f64::from(us) / 1e3)
-                .collect();
-            ensure!(took.len() + 1 == STEPS as usize, "{} steps ran", took.len() + 1);
-            let (early, late) =
-                (median(took[10..10 + AROUND].to_vec()), median(took[took.len() - AROUND..].to_vec()));
+        let short = measured("L", SHORT, round, &subject.watched(), || {
+            for _ in 0..EACH * TIMES_SHORTER {
+                steps_of_one(&mut client, STEPS / TIMES_SHORTER)?;
+            }
+            Ok(Values::from([("completed".into(), f64::from(EACH * STEPS))]))
+        })?;
+        let mut all = Vec::new();
+        let mut long = measured("L", SAKIA, round, &subject.watched(), || {
+            for _ in 0..EACH {
+                all.push(steps_of_one(&mut client, STEPS)?);
+            }
+            let middle = |part: fn(&[f64]) -> &[f64]| median(all.iter().flat_map(|took| part(took)).copied());
+            let early = middle(|took| &took[10..10 + AROUND]);
+            let late = middle(|took| &took[took.len() - AROUND..]);
             Ok(Values::from([
-                ("completed".into(), 1.0),
-                ("total_s".into(), took.iter().sum::<f64>() / 1e3),
+                ("completed".into(), f64::from(EACH * STEPS)),
+                ("total_s".into(), all.iter().flatten().sum::<f64>() / 1e3 / f64::from(EACH)),
                 ("early_step_ms".into(), early),
                 ("late_step_ms".into(), late),
                 ("late_to_early".into(), late / early),
             ]))
         })?;
-        results.add(sample);
-        let points = took.chunks(POINT).enumerate();
-        let curve = points.map(|(n, part)| (((n + 1) * POINT) as f64, median(part.to_vec()))).collect();
-        curves.insert(format!("history: instance {}", round + 1), curve);
+        let [short_us, long_us] = [&short, &long].map(|s| s.cpu_ms_each(|role| role != "load") * 1e3);
+        long.values.insert("short_cpu_us".into(), short_us);
+        long.values.insert("long_cpu_us".into(), long_us);
+        long.values.insert("long_to_short_cpu".into(), long_us / short_us);
+        results.add(long);
+        let points = (0..all[0].len()).step_by(POINT).map(|from| {
+            let part = all.iter().flat_map(|took| &took[from..(from + POINT).min(took.len())]);
+            ((from + POINT) as f64, median(part.copied()))
+        });
+        curves.insert(format!("history: round {}", round + 1), points.collect());
     }
     Ok(())
+}
+
+/// Runs an instance, and returns how long each of its steps took, in milliseconds.
+fn steps_of_one(client: &mut Client, steps: u32) -> Result<Vec<f64>> {
+    let number = client.start(Work::History(steps))?;
+    let (ended, value) = client.next_result(LIMIT)?.context("it does not end")?;
+    ensure!(ended == number, "a reply to something else");
+    let took: Vec<u32> = serde_json::from_slice(&value)?;
+    ensure!(took.len() + 1 == steps as usize, "{} steps ran", took.len() + 1);
+    Ok(took.into_iter().map(|us| f64::from(us) / 1e3).collect())
 }

@@ -15,6 +15,7 @@ use crate::Options;
 use crate::bench::Outcome;
 use crate::client::{Client, Work};
 use crate::cluster::{self, Broker, Kafka, Shape};
+use crate::kafka;
 use crate::peer::Installed;
 use crate::plan::{self, STEPS};
 use crate::results::Results;
@@ -78,6 +79,8 @@ pub(crate) fn run(options: &Options, outcome: &mut Outcome) -> Result<()> {
         if let Err(why) = workload(&ground, &mut outcome.results, &mut outcome.curves) {
             outcome.results.fail(name, &why);
         }
+        // Half an hour of load needs room on the disk.
+        kafka::delete_topics(ground.broker.bootstrap())?;
     }
     Ok(())
 }

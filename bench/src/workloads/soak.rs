@@ -18,6 +18,8 @@ const CHAIN: Work = Work::Chain(STEPS);
 const SHARE: f64 = 0.8;
 /// One look at throughput and memory.
 const SLICE: Duration = Duration::from_secs(10);
+/// Memory goes up and down within a minute, as tables fill and files are merged: a slice has the mean of many looks.
+const LOOK: Duration = Duration::from_millis(200);
 /// What may be under way; more means that the app does not keep up.
 const BOUND: usize = 20_000;
 
@@ -63,8 +65,8 @@ pub(super) fn run(ground: &Ground<'_>, results: &mut Results, curves: &mut Curve
 /// Starts at a steady rate, whatever completes.
 fn open_loop(client: &mut Client, per_second: f64, length: Duration, process: u32) -> Result<Vec<Slice>> {
     let (began, mut started) = (Instant::now(), 0_u64);
-    let (mut open, mut slices, mut took) = (HashMap::new(), Vec::new(), Vec::new());
-    let mut slice_began = began;
+    let (mut open, mut slices, mut took, mut memory) = (HashMap::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut slice_began, mut looked) = (began, began);
     while began.elapsed() < length {
         let due = (began.elapsed().as_secs_f64() * per_second) as u64;
         while started < due && open.len() < BOUND {
@@ -76,10 +78,16 @@ fn open_loop(client: &mut Client, per_second: f64, length: Duration, process: u3
             took.push(start.elapsed());
         }
         client.check()?;
+        if looked.elapsed() >= LOOK {
+            memory.push(resident_mb(process));
+            looked = Instant::now();
+        }
         if slice_began.elapsed() >= SLICE {
             let per_second = took.len() as f64 / slice_began.elapsed().as_secs_f64();
-            slices.push(Slice { per_second, p99_ms: quantile(&took, 0.99), rss_mb: resident_mb(process) });
+            let rss_mb = memory.iter().sum::<f64>() / memory.len() as f64;
+            slices.push(Slice { per_second, p99_ms: quantile(&took, 0.99), rss_mb });
             took.clear();
+            memory.clear();
             slice_began = Instant::now();
         }
     }
