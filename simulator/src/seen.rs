@@ -9,6 +9,7 @@ use sakia::codec::group::Group;
 use sakia::codec::headers::Header;
 use sakia::codec::{headers, journal, key, row};
 use sakia::core::fact::{Fact, JournalRecord};
+use sakia::core::history::Outcome;
 use sakia::core::ids::{InstanceKey, OpId};
 use sakia::core::state::{Key, Position, Row};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -217,6 +218,7 @@ impl LaneSeen {
 
     fn advance(&mut self, lane: i32, rows: &[(i64, Bytes, Option<Bytes>)]) -> Result<Position, String> {
         for (offset, key, value) in rows {
+            self.stays_ended(key, value.as_ref())?;
             match value {
                 Some(value) => self.state.insert(key.clone(), value.clone()),
                 None => self.state.remove(key),
@@ -248,6 +250,16 @@ impl LaneSeen {
         }
         self.position = Some(position.clone());
         Ok(position)
+    }
+
+    /// How an instance has ended never changes.
+    fn stays_ended(&self, key: &Bytes, value: Option<&Bytes>) -> Result<(), String> {
+        let Some(last) = self.state.get(key).and_then(|bytes| outcome_of(key, bytes)) else { return Ok(()) };
+        let now = value.and_then(|bytes| outcome_of(key, bytes));
+        if now.as_ref() != Some(&last) {
+            return Err(format!("{:?} has ended with {last:?}, and then with {now:?}", key::decode(key)));
+        }
+        Ok(())
     }
 
     /// What the changelog makes up to an offset.
@@ -323,6 +335,15 @@ impl World {
         if !seen.torn {
             self.violated(format!("lane {lane} stopped, though nothing was done to its log: {why}"));
         }
+    }
+}
+
+/// How the instance of this row has ended, if it is one and has.
+fn outcome_of(key: &Bytes, value: &Bytes) -> Option<Outcome> {
+    let key = key::decode(key).ok().filter(|key| matches!(key, Key::Instance(_)))?;
+    match row::decode(&key, value) {
+        Ok(Row::Instance(instance)) => instance.status.outcome(),
+        _ => None,
     }
 }
 

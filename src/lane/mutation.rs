@@ -34,6 +34,9 @@ mutations! {
     StoreBeforeCommit,
     /// An owner writes under the epoch of its predecessor.
     SameEpoch,
+    /// A replay does not look at the epoch of a fact. (And the journal's id is not fenced, or there would be none of an
+    /// older owner's.)
+    FactEpochIgnored,
     /// A checkpoint has no position record.
     NoPositionRecord,
     /// A commit without an answer is taken for one that failed, and made again.

@@ -61,7 +61,8 @@ pub(super) fn replay(
         if found.seq <= from.journal_seq {
             continue;
         }
-        if found.seq != end.seq + 1 || found.epoch < end.epoch {
+        let is_older = found.epoch < end.epoch && !mutated(Mutation::FactEpochIgnored);
+        if found.seq != end.seq + 1 || is_older {
             let why = format!(
                 "record {} of epoch {} follows record {} of epoch {}",
                 found.seq, found.epoch, end.seq, end.epoch

@@ -12,6 +12,13 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+/// A run of all scenarios that takes so long must have at least this to say anything.
+const WHOLE_MINUTES: f64 = 30.0;
+const WHOLE_LEAST: [(u64, &str); 3] = [(250, "faults"), (12, "kinds of faults"), (50_000, "workflows")];
+/// And these ways back must have been taken; the first one in any run.
+const WHOLE_PATHS: &[&str] =
+    &["take-over", "lane lost and taken over again", "owner fenced", "store thrown away and restored"];
+
 /// How a run ended.
 pub(super) struct Ended {
     pub(super) length: Duration,
@@ -41,8 +48,11 @@ impl Verdict {
         inconclusive.extend(cut_short.map(|error| format!("cut short: {error:#}")));
         let kinds = chosen.iter().flat_map(|s| s.kinds).filter(|kind| !counts.contains_key(**kind));
         inconclusive.extend(kinds.map(|kind| format!("it never happened: {kind}")));
-        if !paths.contains_key("take-over") {
-            inconclusive.push("no take-over was seen".into());
+        let whole = stage.options.scenario.is_empty() && stage.options.minutes >= WHOLE_MINUTES;
+        for path in if whole { WHOLE_PATHS } else { &WHOLE_PATHS[..1] } {
+            if !paths.contains_key(*path) {
+                inconclusive.push(format!("it was never seen: {path}"));
+            }
         }
         let mut figures = Vec::new();
         let mut add = |what: &str, value: String| figures.push((what.to_string(), value));
@@ -70,6 +80,11 @@ impl Verdict {
             add("transactions asked to commit; to abort", format!("{commits}; {aborts}"));
         }
         let faults: u64 = counts.values().sum();
+        if whole {
+            let had = [faults, counts.len() as u64, ledger.workflows()];
+            let few = WHOLE_LEAST.iter().zip(had).filter(|((least, _), had)| had < least);
+            inconclusive.extend(few.map(|((least, what), had)| format!("{had} {what}, fewer than {least}")));
+        }
         add("faults; kinds", format!("{faults}; {}", counts.len()));
         for (kind, count) in &counts {
             add(&format!("– {kind}"), count.to_string());

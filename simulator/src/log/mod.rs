@@ -104,7 +104,7 @@ impl Log for SimLog {
             };
             self.host.sleep(slow.unwrap_or_default());
             let bump = match at {
-                0 => !mutated(Mutation::FenceCheckpointsOnly),
+                0 => !mutated(Mutation::FenceCheckpointsOnly) && !mutated(Mutation::FactEpochIgnored),
                 _ => !mutated(Mutation::FenceJournalOnly),
             };
             let fenced = ask_until_free(&self.host, |world| {

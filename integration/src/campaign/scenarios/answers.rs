@@ -12,6 +12,7 @@ const HELD_COMMIT: &str = "answer held: EndTxn";
 const LOST_PRODUCE: &str = "answer lost: Produce";
 const HELD_PRODUCE: &str = "answer held: Produce";
 const LOST_FETCH: &str = "answer lost: Fetch";
+const LOST_HEARTBEAT: &str = "answer lost: Heartbeat";
 const HELD_HEARTBEAT: &str = "answer held: Heartbeat";
 const LOST_INIT: &str = "answer lost: InitProducerId";
 
@@ -22,10 +23,13 @@ const COMMON: &[(Api, bool, &str)] = &[
     (Api::Produce, true, LOST_PRODUCE),
     (Api::Produce, false, HELD_PRODUCE),
     (Api::Fetch, true, LOST_FETCH),
+    (Api::Heartbeat, true, LOST_HEARTBEAT),
     (Api::Heartbeat, false, HELD_HEARTBEAT),
 ];
 /// Fewer than so many answers pass before the one that is struck: heartbeats, the rarest, come nine times a second.
 const ANSWERS_PASSED_BELOW: u32 = 20;
+/// Each is fenced in a take-over.
+const IDS_OF_A_LANE: u32 = 3;
 /// Take-overs, and workers that have no lane just now, take their time.
 const STRIKE_WITHIN: Duration = Duration::from_secs(12);
 
@@ -33,7 +37,16 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "answers",
     what: "the nth answer to EndTxn, Produce, InitProducerId, Fetch or Heartbeat is lost with its connection, or held",
     weight: 6,
-    kinds: &[LOST_COMMIT, HELD_COMMIT, LOST_PRODUCE, HELD_PRODUCE, LOST_FETCH, HELD_HEARTBEAT, LOST_INIT],
+    kinds: &[
+        LOST_COMMIT,
+        HELD_COMMIT,
+        LOST_PRODUCE,
+        HELD_PRODUCE,
+        LOST_FETCH,
+        LOST_HEARTBEAT,
+        HELD_HEARTBEAT,
+        LOST_INIT,
+    ],
     missing: super::no_proxy,
     play,
 };
@@ -49,9 +62,10 @@ fn play(stage: &mut Stage) -> Result<()> {
         let between = draw_ms(stage, 100..800);
         stage.pass(between)?;
     }
-    // A worker that starts again takes its lanes over, and there the answer to the fence is lost.
+    // A worker that starts again takes its lanes over, and there the answer to a fence is lost.
     let victim = super::draw_worker(stage);
-    let rule = Rule { api: Api::InitProducerId, pass: 0, action: Action::Lose };
+    let pass = stage.rng.random_range(0..IDS_OF_A_LANE);
+    let rule = Rule { api: Api::InitProducerId, pass, action: Action::Lose };
     let before = stage.arm(victim, rule);
     stage.workers[victim].kill()?;
     stage.workers[victim].start()?;

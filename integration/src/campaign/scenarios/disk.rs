@@ -48,6 +48,7 @@ fn flip(stage: &mut Stage) -> Result<()> {
     let mut files = Vec::new();
     store_files(&stage.workers[victim].state, &mut files)?;
     files.sort();
+    let mut flipped = 0;
     for _ in 0..FLIPS.min(files.len()) {
         let path = files[stage.rng.random_range(0..files.len())].clone();
         let mut bytes = fs::read(&path)?;
@@ -55,23 +56,32 @@ fn flip(stage: &mut Stage) -> Result<()> {
             let at = stage.rng.random_range(0..bytes.len());
             bytes[at] ^= 1 << stage.rng.random_range(0..8);
             fs::write(&path, bytes)?;
+            flipped += 1;
         }
     }
-    stage.faults.did(FLIPPED, &stage.workers[victim].id, Duration::ZERO);
+    if flipped > 0 {
+        stage.faults.did(FLIPPED, &stage.workers[victim].id, Duration::ZERO);
+    }
     stage.workers[victim].start()?;
     let after = draw_ms(stage, 2_000..4_000);
     stage.pass(after)
 }
 
-/// The files of the stores: in the folders of lanes, not the identity beside them, which a person has to mend.
+/// The files that a store rests on, not its notes for people: in the folders of lanes, and not the identity beside them,
+/// which a person has to mend.
 fn store_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
             files.extend(
-                fs::read_dir(&path)?.filter_map(|e| e.ok().map(|e| e.path())).filter(|p| p.is_file()),
+                fs::read_dir(&path)?.filter_map(|e| e.ok().map(|e| e.path())).filter(|p| is_state(p)),
             );
         }
     }
     Ok(())
+}
+
+fn is_state(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.ends_with(".sst") || name.starts_with("MANIFEST") || name == "CURRENT"
 }

@@ -60,10 +60,11 @@ fn fill_and_empty(stage: &mut Stage, victim: usize, state: &Path) -> Result<()> 
     stage.watch(KIND);
     let filler = state.join("filler");
     let mut file = fs::File::create(&filler)?;
+    // What the worker gives up is taken at once, to the last byte; this fails when there is none.
+    while file.write_all(&CHUNK).is_ok() {}
     stage.faults.did(KIND, &stage.workers[victim].id, length);
     let began = std::time::Instant::now();
     while began.elapsed() < length {
-        // What the worker gives up is taken at once, to the last byte; this fails when there is none.
         while file.write_all(&CHUNK).is_ok() {}
         stage.pass(Duration::from_millis(100))?;
     }

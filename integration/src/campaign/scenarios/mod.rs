@@ -56,6 +56,7 @@ pub const ALL: &[&Scenario] = &[
     &worker_kill::SCENARIO,
     &worker_stop::SCENARIO,
     &worker_pause::SCENARIO,
+    &worker_pause::LONG,
     &broker_kill::SCENARIO,
     &broker_pause::SCENARIO,
     &commit_kill::SCENARIO,

@@ -1,5 +1,6 @@
 //! A worker starts on an old copy of its state folder, as after a restore from a backup, when the changelog behind it has
-//! been compacted and its tombstones are gone.
+//! been compacted. (Its tombstones are still there: Kafka keeps them for a day. What happens when they are gone, the
+//! simulator shows.)
 
 use super::{Scenario, draw_ms, draw_worker, nothing};
 use crate::campaign::stage::Stage;

@@ -8,16 +8,31 @@ use rand::Rng;
 use std::time::Duration;
 
 const SHORT: &str = "worker paused";
-const ZOMBIE: &str = "worker paused beyond session and transaction timeout";
+const ZOMBIE: &str = "worker paused beyond session and checkpoint timeout";
+const LONG_ZOMBIE: &str = "worker paused beyond the journal's transaction timeout";
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "worker-pause",
-    what: "SIGSTOP of a worker for seconds, sometimes beyond the session and the transaction timeout",
+    what: "SIGSTOP of a worker for seconds, sometimes beyond the session and the timeout of a checkpoint's transaction",
     weight: 4,
     kinds: &[SHORT, ZOMBIE],
     missing: nothing,
     play,
 };
+
+pub(super) const LONG: Scenario = Scenario {
+    name: "worker-pause-long",
+    what: "SIGSTOP of a worker for more than a minute, so that Kafka itself ends the journal's transaction",
+    weight: 0,
+    kinds: &[LONG_ZOMBIE],
+    missing: nothing,
+    play: play_long,
+};
+
+fn play_long(stage: &mut Stage) -> Result<()> {
+    let length = draw_ms(stage, 70_000..80_000);
+    pause(stage, LONG_ZOMBIE, length)
+}
 
 fn play(stage: &mut Stage) -> Result<()> {
     // The first of a run is both, so that a short run has both.
