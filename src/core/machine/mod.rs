@@ -173,15 +173,18 @@ impl Work<'_> {
         }
     }
 
-    fn load(&mut self, key: &InstanceKey) -> Option<Instance> {
-        match self.tables.get(&Key::Instance(key.clone())) {
-            Some(Row::Instance(instance)) => Some(*instance),
-            _ => None,
-        }
+    /// A copy of an instance.
+    fn load(&mut self, key: &InstanceKey) -> Option<Box<Instance>> {
+        instance_of(self.tables.get(&Key::Instance(key.clone())))
     }
 
-    fn save(&mut self, key: &InstanceKey, instance: Instance) {
-        self.tables.put(Key::Instance(key.clone()), Row::Instance(Box::new(instance)));
+    /// The instance itself, which costs less than a copy. It must be saved, changed or not.
+    fn take(&mut self, key: &InstanceKey) -> Option<Box<Instance>> {
+        instance_of(self.tables.take(&Key::Instance(key.clone())))
+    }
+
+    fn save(&mut self, key: &InstanceKey, instance: Box<Instance>) {
+        self.tables.put(Key::Instance(key.clone()), Row::Instance(instance));
     }
 
     fn reply(&mut self, to: Option<ReplyTo>, reply: Reply) {
@@ -200,5 +203,12 @@ impl Work<'_> {
                 "{what} for {key}, which does not exist: the fact is kept on the dead-letter topic"
             ),
         });
+    }
+}
+
+fn instance_of(row: Option<Row>) -> Option<Box<Instance>> {
+    match row {
+        Some(Row::Instance(instance)) => Some(instance),
+        _ => None,
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn apply(work: &mut Work<'_>, key: InstanceKey, input: Bytes, waiter:
     if let Some((code, message)) = refusal(work, &key, &input) {
         return refuse(work, waiter, code, message);
     }
-    let mut instance = Instance::new(work.now, waiter);
+    let mut instance = Box::new(Instance::new(work.now, waiter));
     turn::deliver(work, &key, &mut instance, TurnInput::Start(input));
     work.save(&key, instance);
 }

@@ -13,13 +13,17 @@ pub(super) fn apply(
     attempt: u32,
     outcome: Outcome,
 ) {
-    let Some(mut instance) = work.load(&key) else {
+    let step = work.tables.get(&Key::Step(key.clone(), op));
+    let is_open = matches!(step, Some(Row::Step(s)) if s.run == run && s.failed_attempts + 1 == attempt);
+    let instance = if is_open { work.take(&key) } else { work.load(&key) };
+    let Some(mut instance) = instance else {
         return work.stray("the result of a step", &key);
     };
-    let Some(Row::Step(step)) = work.tables.get(&Key::Step(key.clone(), op)) else { return };
-    if instance.run != run || step.run != run || step.failed_attempts + 1 != attempt {
+    if !is_open {
         return;
     }
-    turn::deliver(work, &key, &mut instance, TurnInput::Step { op, attempts: attempt, outcome });
+    if instance.run == run {
+        turn::deliver(work, &key, &mut instance, TurnInput::Step { op, attempts: attempt, outcome });
+    }
     work.save(&key, instance);
 }
