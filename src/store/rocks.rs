@@ -27,6 +27,9 @@ pub const OFFSET_KEY: &[u8] = b"\xFFnext-changelog-offset";
 /// Bounds what a restart replays: after a crash at most this much of applied writes is missing on disk.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
 
+/// For each key, in a filter: one look-up in a hundred of a key that is not there reads a block in vain.
+const FILTER_BITS: f64 = 10.0;
+
 /// Memory of all stores of a process together.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
@@ -48,6 +51,7 @@ impl Default for Budget {
 pub struct RocksStores {
     folder: Arc<Folder>,
     options: Options,
+    restore_options: Options,
     memory: Memory,
 }
 
@@ -75,7 +79,9 @@ impl RocksStores {
     ) -> Result<RocksStores, StoreError> {
         let folder = Arc::new(Folder::claim(dir.as_ref(), identity)?);
         let memory = Memory::new(budget);
-        Ok(RocksStores { folder, options: options(budget, &memory), memory })
+        let options = options(budget, &memory);
+        let restore_options = restore_options(&options, &memory);
+        Ok(RocksStores { folder, options, restore_options, memory })
     }
 
     /// What all stores of the process hold in memory.
@@ -101,6 +107,7 @@ impl RocksStores {
             db: Some(Arc::new(db)),
             path,
             options: self.options.clone(),
+            restore_options: self.restore_options.clone(),
             loading: Loading::default(),
             poisoned: None,
             last_flush: Instant::now(),
@@ -118,19 +125,25 @@ impl Stores for RocksStores {
     }
 }
 
-/// Made once: every store of the process has a copy that shares cache and write buffers with all others.
-fn options(budget: Budget, memory: &Memory) -> Options {
+/// How files are laid out, but for their filters.
+fn table(memory: &Memory) -> BlockBasedOptions {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(&memory.cache);
     table.set_block_size(16 << 10);
-    // Files that merge others have Ribbon filters, which take 30 % less memory and more time to build.
-    table.set_hybrid_ribbon_filter(10.0, 1);
     table.set_cache_index_and_filter_blocks(true);
     // Filter and index in small pieces: the cache has 64 shards, and a filter of millions of keys in one piece does not
     // fit into a shard. Each look-up then read megabytes again, 90 % of a lane's CPU with a million instances.
     table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
     table.set_partition_filters(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table
+}
+
+/// Made once: every store of the process has a copy that shares cache and write buffers with all others.
+fn options(budget: Budget, memory: &Memory) -> Options {
+    let mut table = table(memory);
+    // Files that merge others have Ribbon filters, which take 30 % less memory and more time to build.
+    table.set_hybrid_ribbon_filter(FILTER_BITS, 1);
     let mut o = Options::default();
     o.create_if_missing(true);
     o.set_block_based_table_factory(&table);
@@ -149,6 +162,15 @@ fn options(budget: Budget, memory: &Memory) -> Options {
     o.set_max_log_file_size(1 << 20);
     o.set_stats_dump_period_sec(0);
     o.set_stats_persist_period_sec(0);
+    o
+}
+
+/// The files of a restore are merged soon: they have Bloom filters, which are quick to build.
+fn restore_options(live: &Options, memory: &Memory) -> Options {
+    let mut table = table(memory);
+    table.set_bloom_filter(FILTER_BITS, false);
+    let mut o = live.clone();
+    o.set_block_based_table_factory(&table);
     o
 }
 
@@ -182,6 +204,7 @@ pub struct RocksStore {
     db: Option<Arc<DB>>,
     path: PathBuf,
     options: Options,
+    restore_options: Options,
     loading: Loading,
     poisoned: Option<String>,
     last_flush: Instant,
@@ -315,7 +338,7 @@ impl Store for RocksStore {
         };
         let job = load::Job {
             db,
-            options: self.options.clone(),
+            options: self.restore_options.clone(),
             path: self.path.clone(),
             batch,
             next_changelog_offset,
