@@ -249,6 +249,7 @@ fn settle(stage: &mut Stage) -> Result<()> {
     }
     lock(&stage.ledger).check_bank();
     stage.stop_workers()?;
+    stage.note_trimmed()?;
     let mut ends = Vec::new();
     let began = Instant::now();
     while began.elapsed() < LOOSE_ENDS {

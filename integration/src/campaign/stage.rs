@@ -324,6 +324,18 @@ impl Stage {
         ])
     }
 
+    /// Counts the lanes whose facts and whose commands were trimmed behind their checkpoints.
+    pub fn note_trimmed(&self) -> Result<()> {
+        for (part, path) in [("journal", "lane's journal trimmed"), ("commands", "lane's commands trimmed")] {
+            for lane in 0..self.options.lanes {
+                if self.cluster.watermarks(&format!("{}.{part}", self.setting.app), lane)?.0 > 0 {
+                    self.faults.path(path);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The group's lag on the commands, and transactions that are open though nobody runs.
     pub fn loose_ends(&self) -> Result<Vec<String>> {
         let mut ends = Vec::new();

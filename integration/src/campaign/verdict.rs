@@ -16,8 +16,14 @@ use std::time::Duration;
 const WHOLE_MINUTES: f64 = 30.0;
 const WHOLE_LEAST: [(u64, &str); 3] = [(250, "faults"), (12, "kinds of faults"), (50_000, "workflows")];
 /// And these ways back must have been taken; the first one in any run.
-const WHOLE_PATHS: &[&str] =
-    &["take-over", "lane lost and taken over again", "owner fenced", "store thrown away and restored"];
+const WHOLE_PATHS: &[&str] = &[
+    "take-over",
+    "lane lost and taken over again",
+    "owner fenced",
+    "store thrown away and restored",
+    "lane's journal trimmed",
+    "lane's commands trimmed",
+];
 
 /// How a run ended.
 pub(super) struct Ended {
