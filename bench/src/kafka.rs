@@ -214,10 +214,13 @@ impl Producer {
 
     /// Queues a record, for the partition of its key; without a key for partition 0.
     pub(crate) fn send(&self, topic: &str, record: &Record) -> Result<()> {
+        self.send_to(topic, record.key.is_none().then_some(0), record)
+    }
+
+    /// The same for a certain partition, if one is named.
+    pub(crate) fn send_to(&self, topic: &str, partition: Option<i32>, record: &Record) -> Result<()> {
         let mut base: BaseRecord<'_, [u8], [u8], ()> = BaseRecord::to(topic);
-        if record.key.is_none() {
-            base = base.partition(0);
-        }
+        base.partition = partition;
         base.key = record.key.as_deref();
         base.payload = record.value.as_deref();
         if !record.headers.is_empty() {
@@ -346,8 +349,9 @@ pub(crate) struct Through {
     pub(crate) bytes: u64,
 }
 
-/// Reads partition 0 from its beginning to its end, committed, and looks at nothing: a plain consumer in its defaults.
-pub(crate) fn read_through(brokers: &str, topic: &str) -> Result<Through> {
+/// Reads so many partitions from their beginning to their end, committed, and looks at nothing: a plain consumer in its
+/// defaults.
+pub(crate) fn read_through(brokers: &str, topic: &str, partitions: i32) -> Result<Through> {
     let consumer: BaseConsumer = base(brokers)
         .set("group.id", "bench")
         .set("enable.auto.commit", "false")
@@ -355,14 +359,17 @@ pub(crate) fn read_through(brokers: &str, topic: &str) -> Result<Through> {
         .set("enable.partition.eof", "true")
         .create()?;
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, 0, Offset::Beginning)?;
+    for partition in 0..partitions {
+        list.add_partition_offset(topic, partition, Offset::Beginning)?;
+    }
     consumer.assign(&list)?;
     let mut read = Through { records: 0, bytes: 0 };
-    loop {
+    let mut left = partitions;
+    while left > 0 {
         match consumer.poll(PATIENCE) {
             None => bail!("nothing more comes on {topic}"),
             // Nobody writes meanwhile, so this is the end.
-            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(read),
+            Some(Err(KafkaError::PartitionEOF(_))) => left -= 1,
             Some(Err(error)) => bail!("{topic}: {error}"),
             Some(Ok(message)) => {
                 read.records += 1;
@@ -370,4 +377,5 @@ pub(crate) fn read_through(brokers: &str, topic: &str) -> Result<Through> {
             }
         }
     }
+    Ok(read)
 }

@@ -182,15 +182,13 @@ const SECTIONS: &[Section] = &[
         workload: "D",
         title: "a lane of 10,000,000 rows whose disk is gone",
         about: "Five million instances that wait for a signal, two rows each, in checkpoints of 10,000 rows. Bare: a plain consumer in its defaults reads the changelog, committed, and looks at nothing. Sakia: from the start of the process with an empty state folder to the result of its first command. In turn.",
-        columns: &[
-            ("seconds", "s"),
-            ("records_per_second", "records/s"),
-            ("mb_per_second", "MB/s"),
-            ("cpu_s", "CPU s"),
-            ("rss_mb", "RSS MB"),
-            ("peak_mb", "peak RSS MB"),
-            ("disk_mb", "disk MB"),
-        ],
+        columns: RESTORE,
+    },
+    Section {
+        workload: "D8",
+        title: "eight lanes with as many rows",
+        about: "The same rows, an eighth on each lane: all are restored at once, within one budget of memory, until each has answered its first command. Bare: one consumer reads all partitions.",
+        columns: RESTORE,
     },
     Section {
         workload: "Z",
@@ -208,6 +206,17 @@ const SECTIONS: &[Section] = &[
             ("state_mb", "state MB"),
         ],
     },
+];
+
+/// Of D and D8.
+const RESTORE: &[(&str, &str)] = &[
+    ("seconds", "s"),
+    ("records_per_second", "records/s"),
+    ("mb_per_second", "MB/s"),
+    ("cpu_s", "CPU s"),
+    ("rss_mb", "RSS MB"),
+    ("peak_mb", "peak RSS MB"),
+    ("disk_mb", "disk MB"),
 ];
 
 impl Section {

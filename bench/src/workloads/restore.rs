@@ -1,5 +1,5 @@
-//! D: a lane of ten million rows whose disk is gone. How long until it answers, against how long it takes only to read
-//! the same topic?
+//! D: a lane of ten million rows whose disk is gone, or several lanes with as many. How long until all answer, against how
+//! long it takes only to read the same topic?
 //!
 //! The changelog is written here, in the form in which a lane writes it: five million instances that wait for a signal,
 //! in checkpoints of 10,000 rows, which is where a lane under load ends one.
@@ -20,12 +20,15 @@ use sakia::codec::{headers, key, row};
 use sakia::core::history::{Mark, MarkKind, Turn, TurnInput};
 use sakia::core::ids::{InstanceKey, OpId};
 use sakia::core::state::{Instance, Key, OpenOp, Position, Row};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const INSTANCES: u64 = 5_000_000;
 const ROWS: u64 = 2 * INSTANCES;
 const ROUNDS: usize = 3;
+/// Lanes that are restored at once, with as many rows in all.
+const LANES: i32 = 8;
 /// Instances of one checkpoint.
 const CHECKPOINT: u64 = 5_000;
 /// For one restore.
@@ -35,21 +38,33 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(crate) const BARE: &str = "bare read";
 
 pub(super) fn run(ground: &Ground<'_>, results: &mut Results, _curves: &mut Curves) -> Result<()> {
-    let mut subject = Subject::down(&ground.places, &ground.broker, Make::of("restore"))?;
+    compare(ground, "D", (1, ROUNDS), results)?;
+    compare(ground, "D8", (LANES, 1), results)
+}
+
+/// Reads and restores the same rows, on so many lanes, in turn.
+fn compare(
+    ground: &Ground<'_>,
+    workload: &str,
+    (lanes, rounds): (i32, usize),
+    results: &mut Results,
+) -> Result<()> {
+    let make = Make { lanes, ..Make::of(&format!("restore-{lanes}")) };
+    let mut subject = Subject::down(&ground.places, &ground.broker, make)?;
     let changelog = format!("{}.changelog", subject.name());
-    let bytes = fill(subject.brokers(), &changelog)?;
+    let bytes = fill(subject.brokers(), &changelog, lanes)?;
     let broker = subject.watched();
-    for round in 0..ROUNDS {
-        results.add(measured("D", BARE, round, &broker, || {
+    for round in 0..rounds {
+        results.add(measured(workload, BARE, round, &broker, || {
             let (began, cpu_s) = (Instant::now(), cpu_seconds(std::process::id())?);
-            let read = kafka::read_through(subject.brokers(), &changelog)?;
+            let read = kafka::read_through(subject.brokers(), &changelog, lanes)?;
             let seconds = began.elapsed().as_secs_f64();
             ensure!(read.records >= ROWS, "{} records instead of {ROWS}", read.records);
             let mut values = figures(seconds, read.records, read.bytes);
             values.insert("cpu_s".into(), cpu_seconds(std::process::id())? - cpu_s);
             Ok(values)
         })?);
-        results.add(restored(&mut subject, round, bytes)?);
+        results.add(restore(&mut subject, workload, (lanes, round), bytes)?);
     }
     Ok(())
 }
@@ -63,24 +78,30 @@ fn figures(seconds: f64, records: u64, bytes: u64) -> Values {
     ])
 }
 
-/// From the start of a process without a disk to the result of its first command.
-fn restored(subject: &mut Subject, round: usize, bytes: u64) -> Result<crate::results::Sample> {
+/// From the start of a process without a disk to the results of the first command of each lane.
+fn restore(
+    subject: &mut Subject,
+    workload: &str,
+    (lanes, round): (i32, usize),
+    bytes: u64,
+) -> Result<crate::results::Sample> {
     let state = subject.state(0);
     if state.exists() {
         std::fs::remove_dir_all(&state)?;
     }
     let mut client = subject.client_in_advance()?;
-    let number = client.start(Work::Empty)?;
+    let mut open =
+        (0..lanes).map(|lane| client.start_on(lane, Work::Empty)).collect::<Result<BTreeSet<_>>>()?;
     client.acknowledged()?;
-    let sample = measured("D", SAKIA, round, &subject.watched(), || {
+    let sample = measured(workload, SAKIA, round, &subject.watched(), || {
         let began = Instant::now();
         subject.revive(0)?;
-        loop {
+        while !open.is_empty() {
             subject.check()?;
-            if client.next_result(LOOK)?.is_some_and(|(ended, _)| ended == number) {
-                break;
+            if let Some((ended, _)) = client.next_result(LOOK)? {
+                open.remove(&ended);
             }
-            ensure!(began.elapsed() < LIMIT, "the lane does not answer");
+            ensure!(began.elapsed() < LIMIT, "not every lane answers");
         }
         let mut values = figures(ms(began.elapsed()) / 1e3, ROWS, bytes);
         let process = subject.process(0)?;
@@ -94,13 +115,14 @@ fn restored(subject: &mut Subject, round: usize, bytes: u64) -> Result<crate::re
     Ok(sample)
 }
 
-/// Writes the rows, and returns their bytes.
-fn fill(brokers: &str, changelog: &str) -> Result<u64> {
+/// Writes the rows, as many to each lane, and returns their bytes.
+fn fill(brokers: &str, changelog: &str, lanes: i32) -> Result<u64> {
     let producer = Producer::bulk(brokers, "bench-restore")?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64;
     let mut bytes = 0;
     for (number, first) in (0..INSTANCES).step_by(CHECKPOINT as usize).enumerate() {
-        let checkpoint = number as u64 + 1;
+        let lane = i32::try_from(number)? % lanes;
+        let checkpoint = number as u64 / lanes as u64 + 1;
         let mut rows = Vec::new();
         for n in first..first + CHECKPOINT {
             rows.extend(suspended(n, now));
@@ -119,7 +141,7 @@ fn fill(brokers: &str, changelog: &str) -> Result<u64> {
                 headers: vec![(headers::GROUP.into(), place.encode().to_vec())],
             };
             bytes += record.size() as u64;
-            producer.send(changelog, &record)?;
+            producer.send_to(changelog, Some(lane), &record)?;
         }
         producer.acknowledged()?;
         producer.commit()?;
