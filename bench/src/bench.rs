@@ -127,7 +127,7 @@ fn stage(places: &Places, name: &'static str) -> Result<Stage> {
     let broker = match name {
         plan::FLUSHED => kafka(port::FLUSHED, &["log.flush.interval.messages=1"])?,
         plan::EMBEDDED => start_embedded(&places.sakia, places.port + port::EMBEDDED, &places.folder)?,
-        _ => kafka(port::KAFKA, cluster::LONG_SESSIONS)?,
+        _ => kafka(port::KAFKA, cluster::SETTINGS)?,
     };
     let subject = Subject::start(places, &broker, Make::of(name))?;
     Ok(Stage { name, client: subject.client()?, subject, broker })

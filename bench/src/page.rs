@@ -181,7 +181,7 @@ const SECTIONS: &[Section] = &[
     Section {
         workload: "D",
         title: "a lane of 10,000,000 rows whose disk is gone",
-        about: "Five million instances that wait for a signal, two rows each, in checkpoints of 10,000 rows. Bare: a plain consumer in its defaults reads the changelog, committed, and looks at nothing. Sakia: from the start of the process with an empty state folder to the result of its first command. In turn.",
+        about: "Five million instances that wait for a signal, two rows each, in checkpoints of 10,000 rows. Bare: a plain consumer reads the changelog, committed, and looks at nothing; its defaults, but `fetch.queue.backoff.ms` is 5. Sakia: from the start of the process with an empty state folder to the result of its first command. In turn.",
         columns: RESTORE,
     },
     Section {

@@ -61,7 +61,7 @@ pub(crate) fn run(options: &Options, outcome: &mut Outcome) -> Result<()> {
         return Ok(());
     }
     let places = options.places();
-    let shape = Shape { port: places.port, brokers: 1, settings: cluster::LONG_SESSIONS };
+    let shape = Shape { port: places.port, brokers: 1, settings: cluster::SETTINGS };
     let broker = Broker::Kafka(Kafka::start(&places.kafka, shape)?);
     let peer = |name: &str, number: u16| -> Option<Installed> {
         if !options.peers.iter().any(|peer| peer == name) {

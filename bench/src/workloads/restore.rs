@@ -34,7 +34,7 @@ const CHECKPOINT: u64 = 5_000;
 /// For one restore.
 const LIMIT: Duration = Duration::from_secs(600);
 const LOOK: Duration = Duration::from_millis(20);
-/// The other side: a plain consumer, in its defaults.
+/// The other side: a plain consumer.
 pub(crate) const BARE: &str = "bare read";
 
 pub(super) fn run(ground: &Ground<'_>, results: &mut Results, _curves: &mut Curves) -> Result<()> {

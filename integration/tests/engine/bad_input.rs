@@ -232,6 +232,23 @@ fn a_group_that_is_ahead_of_the_state_stops_the_lane() -> Result<()> {
 }
 
 #[test]
+fn a_journal_record_of_an_unknown_version_stops_the_lane() -> Result<()> {
+    let mut app = App::new(&cluster(), WORKER, 1)?;
+    let first = app.worker("w", &[("SAKIA_INSTANCE_ID", "")])?;
+    app.start_jobs(2)?;
+    app.until_all_ended(PATIENCE)?;
+    ensure!(first.stop(PATIENCE)?.success(), "the first did not end well");
+    let mut later = cluster().owner_of(&format!("{}-later", app.name()))?;
+    later.begin()?;
+    // The first byte is the version.
+    later.put(&format!("{}.journal", app.name()), 0, "", "\u{7f}")?;
+    later.drain()?;
+    later.commit()?;
+    let worker = app.worker("w", &[("SAKIA_INSTANCE_ID", "")])?;
+    until("the lane stops", PATIENCE, || Ok(worker.log().contains("SAKIA-L05").then_some(())))
+}
+
+#[test]
 fn a_lane_begins_only_when_nothing_is_open_on_its_changelog() -> Result<()> {
     let mut app = App::new(&cluster(), WORKER, 1)?;
     let mut other = cluster().owner_of(&format!("{}-other", app.name()))?;

@@ -186,7 +186,10 @@ impl KafkaConfig {
             // The marker behind the last record is passed by statistics only, in every restore and every replay.
             .set("statistics.interval.ms", "20")
             .set("fetch.wait.max.ms", "100")
-            .set("fetch.message.max.bytes", "4194304");
+            .set("fetch.message.max.bytes", "4194304")
+            // 100,000 by default, each with some hundred bytes of librdkafka's own: eight lanes that were restored at once
+            // held 400 MB there.
+            .set("queued.min.messages", "20000");
         c
     }
 
