@@ -8,6 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long a new app may take to join its group and take its lanes over.
 const FIRST_ANSWER: Duration = Duration::from_secs(60);
+/// For an instance of many steps.
+const HISTORY_LIMIT: Duration = Duration::from_secs(120);
 
 /// What is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,6 +196,16 @@ impl Client {
         }
         let key = reply.key.context("a reply without its correlation")?;
         Ok(Some((std::str::from_utf8(&key)?.parse()?, reply.value.unwrap_or_default())))
+    }
+
+    /// Runs an instance of so many steps, and returns how long each but the first took, from body to body.
+    pub(crate) fn steps_of_one(&mut self, steps: u32) -> Result<Vec<Duration>> {
+        let number = self.start(Work::History(steps))?;
+        let (ended, value) = self.next_result(HISTORY_LIMIT)?.context("it does not end")?;
+        ensure!(ended == number, "a reply to something else");
+        let took: Vec<u32> = serde_json::from_slice(&value)?;
+        ensure!(took.len() + 1 == steps as usize, "{} steps ran", took.len() + 1);
+        Ok(took.into_iter().map(|us| Duration::from_micros(us.into())).collect())
     }
 
     /// Number of a workflow that has completed.

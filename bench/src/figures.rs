@@ -80,6 +80,8 @@ pub(crate) struct Round {
     pub(crate) empty: Vec<Duration>,
     /// Chains, one at a time.
     pub(crate) chain: Vec<Duration>,
+    /// Steps of an instance of many, from body to body.
+    pub(crate) steps: Vec<Duration>,
 }
 
 impl Round {

@@ -10,6 +10,8 @@ use anyhow::Result;
 use std::time::Duration;
 
 const CHAIN: Work = Work::Chain(STEPS);
+/// Of an instance whose steps are timed one by one.
+const MANY_STEPS: u32 = 2_000;
 /// One measurement of one thing; each is made four times per round, so that all share the machine's moods.
 const SLICE: Duration = Duration::from_millis(750);
 const TIMELINE: Duration = Duration::from_secs(6);
@@ -54,8 +56,9 @@ impl Floor {
             self.slices(&mut stage.client, &mut round, backwards)?;
         }
         eprintln!(
-            "bench: step: produce {:.2}, transaction {:.2}, empty {:.2}, a step {:.2} ms; loop {:.1} ms",
+            "bench: step: produce {:.2}, step {:.2}, transaction {:.2}, empty {:.2}, of ten steps one {:.2} ms; loop {:.1} ms",
             quantile(&round.produce, 0.5),
+            quantile(&round.steps, 0.5),
             quantile(&round.bare.committed, 0.5),
             quantile(&round.empty, 0.5),
             round.step(),
@@ -76,7 +79,7 @@ impl Floor {
 
     /// Everything, in one order or the other: what comes first has no advantage.
     fn slices(&mut self, client: &mut Client, round: &mut Round, backwards: bool) -> Result<()> {
-        let mut order = [0, 1, 2, 3, 4];
+        let mut order = [0, 1, 2, 3, 4, 5];
         if backwards {
             order.reverse();
         }
@@ -87,6 +90,7 @@ impl Floor {
                 1 => round.chain.extend(client.one_at_a_time(CHAIN, SLICE)?),
                 2 => round.append.extend(self.bare.appends(SLICE)?),
                 3 => round.empty.extend(client.one_at_a_time(Work::Empty, SLICE)?),
+                4 => round.steps.extend(client.steps_of_one(MANY_STEPS)?),
                 _ => {
                     let more = self.bare.transactions(SLICE)?;
                     round.bare.written.extend(more.written);

@@ -1,14 +1,13 @@
 //! L: one instance of many steps. A step must not cost more because many came before it.
 
 use super::{Curves, Ground};
-use crate::client::{Client, Work};
-use crate::figures::median;
+use crate::figures::{median, ms};
 use crate::peer::Values;
 use crate::plan::SAKIA;
 use crate::results::Results;
 use crate::sides::measured;
 use crate::subject::{Make, Subject};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use std::time::Duration;
 
 const STEPS: u32 = 10_000;
@@ -19,7 +18,6 @@ const TIMES_SHORTER: u32 = 10;
 const SHORT: &str = "short histories";
 /// Steps around a step of each, whose middle is taken: a single one says nothing.
 const AROUND: usize = 200;
-const LIMIT: Duration = Duration::from_secs(120);
 /// Steps per point of the drawing.
 const POINT: usize = 250;
 
@@ -30,21 +28,23 @@ pub(super) fn run(ground: &Ground<'_>, results: &mut Results, curves: &mut Curve
     for round in 0..ground.options.rounds {
         let short = measured("L", SHORT, round, &subject.watched(), || {
             for _ in 0..EACH * TIMES_SHORTER {
-                steps_of_one(&mut client, STEPS / TIMES_SHORTER)?;
+                client.steps_of_one(STEPS / TIMES_SHORTER)?;
             }
             Ok(Values::from([("completed".into(), f64::from(EACH * STEPS))]))
         })?;
         let mut all = Vec::new();
         let mut long = measured("L", SAKIA, round, &subject.watched(), || {
             for _ in 0..EACH {
-                all.push(steps_of_one(&mut client, STEPS)?);
+                all.push(client.steps_of_one(STEPS)?);
             }
-            let middle = |part: fn(&[f64]) -> &[f64]| median(all.iter().flat_map(|took| part(took)).copied());
+            let middle = |part: fn(&[Duration]) -> &[Duration]| {
+                median(all.iter().flat_map(|took| part(took)).copied().map(ms))
+            };
             let early = middle(|took| &took[10..10 + AROUND]);
             let late = middle(|took| &took[took.len() - AROUND..]);
             Ok(Values::from([
                 ("completed".into(), f64::from(EACH * STEPS)),
-                ("total_s".into(), all.iter().flatten().sum::<f64>() / 1e3 / f64::from(EACH)),
+                ("total_s".into(), all.iter().flatten().sum::<Duration>().as_secs_f64() / f64::from(EACH)),
                 ("early_step_ms".into(), early),
                 ("late_step_ms".into(), late),
                 ("late_to_early".into(), late / early),
@@ -57,19 +57,9 @@ pub(super) fn run(ground: &Ground<'_>, results: &mut Results, curves: &mut Curve
         results.add(long);
         let points = (0..all[0].len()).step_by(POINT).map(|from| {
             let part = all.iter().flat_map(|took| &took[from..(from + POINT).min(took.len())]);
-            ((from + POINT) as f64, median(part.copied()))
+            ((from + POINT) as f64, median(part.copied().map(ms)))
         });
         curves.insert(format!("history: round {}", round + 1), points.collect());
     }
     Ok(())
-}
-
-/// Runs an instance, and returns how long each of its steps took, in milliseconds.
-fn steps_of_one(client: &mut Client, steps: u32) -> Result<Vec<f64>> {
-    let number = client.start(Work::History(steps))?;
-    let (ended, value) = client.next_result(LIMIT)?.context("it does not end")?;
-    ensure!(ended == number, "a reply to something else");
-    let took: Vec<u32> = serde_json::from_slice(&value)?;
-    ensure!(took.len() + 1 == steps as usize, "{} steps ran", took.len() + 1);
-    Ok(took.into_iter().map(|us| f64::from(us) / 1e3).collect())
 }
