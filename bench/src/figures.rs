@@ -90,6 +90,11 @@ impl Round {
         (quantile(&self.chain, 0.5) - quantile(&self.empty, 0.5)) / f64::from(crate::plan::STEPS)
     }
 
+    /// A step from body to body, against a plain produce: so many of both are faster.
+    pub(crate) fn step_to_produce(&self, share: f64) -> f64 {
+        quantile(&self.steps, share) / quantile(&self.produce, share)
+    }
+
     /// A step with its share of start and end, in milliseconds.
     pub(crate) fn step_with_share(&self) -> f64 {
         quantile(&self.chain, 0.5) / f64::from(crate::plan::STEPS)

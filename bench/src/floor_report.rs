@@ -49,14 +49,10 @@ impl FloorReport<'_> {
         let rows = [
             (
                 "a step, from body to body, against a plain produce",
-                self.over(|r| quantile(&r.steps, 0.5) / produce(r)),
+                self.over(|r| r.step_to_produce(0.5)),
                 "≤ 1.3",
             ),
-            (
-                "its p99 against that of a plain produce",
-                self.over(|r| quantile(&r.steps, 0.99) / quantile(&r.produce, 0.99)),
-                "≤ 3",
-            ),
+            ("its p99 against that of a plain produce", self.over(|r| r.step_to_produce(0.99)), "≤ 3"),
             (
                 "the difference that a step makes ((ten steps − empty) / 10) against a plain produce",
                 self.over(|r| r.step() / produce(r)),

@@ -1,12 +1,10 @@
 //! What is wrong is named, with its remedy, and nothing is lost.
 
-use crate::{WORKER, cluster};
+use crate::{PATIENCE, WORKER, after_two_jobs, cluster};
 use anyhow::{Context, Result, ensure};
 use sakia_integration::app::App;
 use sakia_integration::kit::{Isolation, until};
-use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const START: (&str, &str) = ("sakia-kind", "start");
 const JOB: (&str, &str) = ("sakia-workflow", "job");
 /// Without these an app does not run on its changelog, whatever the others are.
@@ -219,11 +217,7 @@ fn a_changed_partition_count_is_refused_at_start() -> Result<()> {
 
 #[test]
 fn a_group_that_is_ahead_of_the_state_stops_the_lane() -> Result<()> {
-    let mut app = App::new(&cluster(), WORKER, 1)?;
-    let first = app.worker("w", &[("SAKIA_INSTANCE_ID", "")])?;
-    app.start_jobs(2)?;
-    app.until_all_ended(PATIENCE)?;
-    ensure!(first.stop(PATIENCE)?.success(), "the first did not end well");
+    let app = after_two_jobs()?;
     let commands = format!("{}.commands", app.name());
     let end = cluster().last_offset(&commands, 0, Isolation::Committed)?;
     cluster().group_client(app.name(), &[])?.commit(&commands, 0, end + 10)?;
@@ -233,11 +227,7 @@ fn a_group_that_is_ahead_of_the_state_stops_the_lane() -> Result<()> {
 
 #[test]
 fn a_journal_record_of_an_unknown_version_stops_the_lane() -> Result<()> {
-    let mut app = App::new(&cluster(), WORKER, 1)?;
-    let first = app.worker("w", &[("SAKIA_INSTANCE_ID", "")])?;
-    app.start_jobs(2)?;
-    app.until_all_ended(PATIENCE)?;
-    ensure!(first.stop(PATIENCE)?.success(), "the first did not end well");
+    let app = after_two_jobs()?;
     let mut later = cluster().owner_of(&format!("{}-later", app.name()))?;
     later.begin()?;
     // The first byte is the version.

@@ -8,10 +8,15 @@ mod metrics;
 mod takeover;
 mod unclear;
 
+use anyhow::{Result, ensure};
+use sakia_integration::app::App;
 use sakia_integration::target::Target;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 const WORKER: &str = env!("CARGO_BIN_EXE_worker");
+/// Past this, something is broken and not slow.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The broker under test, started by the first test that asks.
 fn target() -> &'static Target {
@@ -24,6 +29,16 @@ fn target() -> &'static Target {
 
 fn cluster() -> sakia_integration::kit::Cluster {
     target().cluster()
+}
+
+/// An app of one lane whose process has ended two jobs and then ended well. Its state is in the folder of `w`.
+fn after_two_jobs() -> Result<App> {
+    let mut app = App::new(&cluster(), WORKER, 1)?;
+    let first = app.worker("w", &[("SAKIA_INSTANCE_ID", "")])?;
+    app.start_jobs(2)?;
+    app.until_all_ended(PATIENCE)?;
+    ensure!(first.stop(PATIENCE)?.success(), "the first did not end well");
+    Ok(app)
 }
 
 /// A number from the environment: tests are short by default and as long as one likes by hand.

@@ -1,6 +1,6 @@
 //! What a process says of itself on its HTTP port, scraped from outside.
 
-use crate::{WORKER, cluster};
+use crate::{PATIENCE, WORKER, after_two_jobs, cluster};
 use anyhow::{Context, Result, ensure};
 use sakia_integration::app::{App, Worker};
 use sakia_integration::kit::{Isolation, until};
@@ -8,9 +8,7 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const PORT: (&str, &str) = ("SAKIA_HTTP_ADDRESS", "127.0.0.1:0");
 const JOBS: u64 = 20;
 
@@ -99,11 +97,7 @@ fn a_process_tells_what_it_does_and_every_metric_is_documented() -> Result<()> {
 
 #[test]
 fn a_process_whose_lane_stopped_is_alive_and_not_ready_and_says_which() -> Result<()> {
-    let mut app = App::new(&cluster(), WORKER, 1)?;
-    let first = app.worker("w", &[("SAKIA_INSTANCE_ID", "")])?;
-    app.start_jobs(2)?;
-    app.until_all_ended(PATIENCE)?;
-    ensure!(first.stop(PATIENCE)?.success(), "the first did not end well");
+    let app = after_two_jobs()?;
     // A group that is ahead of the state means that state was lost.
     let commands = format!("{}.commands", app.name());
     let end = cluster().last_offset(&commands, 0, Isolation::Committed)?;

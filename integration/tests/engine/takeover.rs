@@ -1,6 +1,6 @@
 //! How long a lane pauses: when its owner is killed, when it stops cleanly, when a static member restarts.
 
-use crate::{WORKER, cluster};
+use crate::{PATIENCE, WORKER, cluster};
 use anyhow::{Context, Result, ensure};
 use sakia_integration::app::{App, Worker};
 use sakia_integration::jobs::Seen;
@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 const LANES: i32 = 4;
-const PATIENCE: Duration = Duration::from_secs(60);
 /// The default session timeout.
 const SESSION: Duration = Duration::from_secs(6);
 /// What a busy machine needs besides.

@@ -187,8 +187,7 @@ impl KafkaConfig {
             .set("statistics.interval.ms", "20")
             .set("fetch.wait.max.ms", "100")
             .set("fetch.message.max.bytes", "4194304")
-            // 100,000 by default, each with some hundred bytes of librdkafka's own: eight lanes that were restored at once
-            // held 400 MB there.
+            // 100,000 by default: eight lanes that were restored at once took 923 MB of memory with that, 634 with this.
             .set("queued.min.messages", "20000");
         c
     }
