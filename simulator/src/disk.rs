@@ -59,6 +59,20 @@ impl SimStore {
         Ok(f(disk))
     }
 
+    /// The same, if the disk can be read today.
+    fn read<T>(&self, f: impl FnOnce(&Content) -> T) -> Result<T, StoreError> {
+        let fails = {
+            let mut world = self.host.sim.world();
+            let rate = world.profile.disk_unreadable;
+            let fails = rate > 0 && world.fault(rate);
+            if fails {
+                world.note(format_args!("disk {} of process {} is unreadable", self.lane, self.host.process));
+            }
+            fails
+        };
+        if fails { Err(self.error("input/output error")) } else { self.with(|disk| f(&disk.content)) }
+    }
+
     fn error(&self, cause: &str) -> StoreError {
         StoreError::Io {
             path: format!("disk {} of process {}", self.lane, self.host.process).into(),
@@ -69,13 +83,13 @@ impl SimStore {
 
 impl Store for SimStore {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.with(|disk| disk.content.entries.get(key).cloned())
+        self.read(|content| content.entries.get(key).cloned())
     }
 
     fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
         let start = Bytes::copy_from_slice(prefix.max(from));
-        self.with(|disk| {
-            let found = disk.content.entries.range(start..).take_while(|(k, _)| k.starts_with(prefix));
+        self.read(|content| {
+            let found = content.entries.range(start..).take_while(|(k, _)| k.starts_with(prefix));
             found.take(limit).map(|(k, v)| (k.clone(), v.clone())).collect()
         })
     }
@@ -119,7 +133,7 @@ impl Store for SimStore {
     }
 
     fn next_changelog_offset(&self) -> Result<i64, StoreError> {
-        self.with(|disk| disk.content.next_offset)
+        self.read(|content| content.next_offset)
     }
 
     fn wipe(&mut self) -> Result<(), StoreError> {

@@ -23,6 +23,8 @@ pub(crate) struct Profile {
     pub(crate) append_lost: u32,
     /// A write to a disk fails.
     pub(crate) disk_full: u32,
+    /// A read from a disk fails.
+    pub(crate) disk_unreadable: u32,
     /// Weights of what else may happen at an event.
     pub(crate) crash: u32,
     pub(crate) stop: u32,
@@ -56,7 +58,7 @@ impl Profile {
         let mut some = |one_in: u32, most: u32| if rng.u32(0..one_in) == 0 { rng.u32(1..=most) } else { 0 };
         let (request_lost, answer_lost, append_lost) = (some(3, 40), some(3, 40), some(3, 40));
         let (end_late, disk_full, feed_again) = (some(3, 700), some(6, 60), some(4, 300));
-        let slow_fence = some(3, 600);
+        let (slow_fence, disk_unreadable) = (some(3, 600), some(6, 8));
         let (crash, stop, calm_moves) = (some(2, 12), some(2, 12), some(2, 15));
         // Now and then a storm, in which take-overs overtake each other.
         let storm = some(2, 200);
@@ -77,6 +79,7 @@ impl Profile {
             slow_fence,
             append_lost,
             disk_full,
+            disk_unreadable,
             crash,
             stop,
             move_lane,
@@ -105,7 +108,7 @@ impl Profile {
     /// What hurts only when several kinds of bad luck meet would be rare. So some days are made for that.
     fn concentrate(&mut self, rng: &mut Rng) {
         let millis = Duration::from_millis;
-        match rng.u32(0..8) {
+        match rng.u32(0..9) {
             // Commits that come again, to a transaction that is being written.
             0 => {
                 (self.end_late, self.crash, self.permits) = (rng.u32(200..=700), rng.u32(0..=4), 2);
@@ -128,6 +131,11 @@ impl Profile {
             3 => {
                 (self.restart_broker, self.skip_markers) = (rng.u32(20..=60), 1_000);
                 (self.crash, self.move_lane) = (rng.u32(0..=10), rng.u32(4..=20));
+            }
+            // Disks that often cannot be read, when much has to be.
+            4 => {
+                (self.disk_unreadable, self.cache_bytes) = (rng.u32(50..=300), 0);
+                (self.commit_interval, self.move_lane) = (millis(rng.u64(1..=30)), rng.u32(8..=20));
             }
             _ => {}
         }

@@ -38,6 +38,7 @@ const FAULTS: &[&str] = &[
     "the broker restarts",
     "it forgets the markers",
     "SAKIA-L07",
+    "is unreadable",
     "was open too long",
     "is trimmed",
     "compaction takes",

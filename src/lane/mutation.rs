@@ -69,6 +69,8 @@ mutations! {
     JournalCommitted,
     /// The changelog is read uncommitted.
     ChangelogUncommitted,
+    /// A row that could not be read is taken for one that is not there.
+    ReadFailureIgnored,
     /// The store gets the offset of a checkpoint, but not its rows.
     OffsetWithoutRows,
     /// After a take-over a step begins to count its attempts anew.

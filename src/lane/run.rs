@@ -124,11 +124,11 @@ impl Lane {
         let now = self.now();
         if !self.stopping {
             self.take_due(now);
-            self.start_released(now);
+            self.start_released(now)?;
             let facts = self.parts.engine.executor.poll_ready(now);
             self.parts.appender.add(facts);
             self.append(now)?;
-            self.start_released(now);
+            self.start_released(now)?;
         }
         self.append(now)?;
         self.checkpoint()?;
@@ -272,13 +272,16 @@ impl Lane {
     }
 
     /// Starts the attempts for which the journal is durable far enough.
-    fn start_released(&mut self, now: Millis) {
+    fn start_released(&mut self, now: Millis) -> Result<(), LaneEnd> {
         let sent = mutated(Mutation::StepBeforeAck).then(|| self.parts.appender.seq());
         let durable = sent.unwrap_or_else(|| self.parts.acks.now().seq);
         while let Some(attempt) = self.parts.engine.agenda.released(durable) {
             let facts = self.start(&attempt, now);
+            // The history from which the code was made again may be cut short; what follows from it must not be recorded.
+            self.parts.engine.check_readable()?;
             self.parts.appender.add(facts);
         }
+        Ok(())
     }
 
     fn start(&mut self, attempt: &Attempt, now: Millis) -> Vec<Fact> {
