@@ -51,8 +51,9 @@ pub struct Config {
     pub journal_roll_ms: u64,
     /// Instances kept in memory per lane, in bytes; others are rebuilt by replay when needed. Default 64 MiB.
     pub cache_bytes: usize,
-    /// Memory for restores, all lanes of the process together, in bytes: more makes fewer and larger files. Default
-    /// 256 MiB.
+    /// Memory for restores, all lanes of the process together, in bytes: more makes fewer and larger files. 16 MiB of it for
+    /// each lane are for what is read ahead, which with very small records takes twice that; a lane needs 18 at least, also
+    /// if there are more of them than fit. Default 256 MiB.
     pub restore_bytes: usize,
     /// Largest payload, in bytes, of a start, signal, step result or outgoing record. Default 983040.
     pub payload_limit_bytes: usize,

@@ -4,8 +4,10 @@ use crate::telemetry::RestorePicture;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Least and most that a restore may hold, in two batches: one is read while the other is written. Smaller ones make
-/// many small files, larger ones gain nothing.
+/// What the reader of the changelog holds ahead, about: librdkafka's queue, with records of a hundred bytes.
+const READER_BYTES: usize = 16 * 1024 * 1024;
+/// Least and most that a restore may hold beside that, in two batches: one is read while the other is written. Smaller
+/// ones make many small files, larger ones gain nothing.
 const SHARE_MIN_BYTES: usize = 2 * 1024 * 1024;
 const SHARE_MAX_BYTES: usize = 128 * 1024 * 1024;
 
@@ -51,7 +53,7 @@ impl RestoreBudget {
             partition: lane.partition,
             records: lane.records.load(Ordering::Relaxed),
             offsets_left: lane.offsets_left.load(Ordering::Relaxed),
-            bytes: lane.held_bytes.load(Ordering::Relaxed),
+            bytes: lane.held_bytes.load(Ordering::Relaxed) + READER_BYTES,
         };
         lanes.iter().map(picture).collect()
     }
@@ -71,10 +73,10 @@ impl RestoreBudget {
 }
 
 impl Share {
-    /// What this lane may hold now.
+    /// What this lane's batches may hold now.
     fn bytes(&self) -> usize {
         let lanes = self.budget.count.load(Ordering::Relaxed).max(1);
-        (self.budget.bytes / lanes).clamp(SHARE_MIN_BYTES, SHARE_MAX_BYTES)
+        (self.budget.bytes / lanes).saturating_sub(READER_BYTES).clamp(SHARE_MIN_BYTES, SHARE_MAX_BYTES)
     }
 
     /// How large a batch may become.
@@ -82,7 +84,7 @@ impl Share {
         self.bytes() / 2
     }
 
-    /// A record was read: that many bytes are held now, and that many offsets are left.
+    /// A record was read: the batches hold that many bytes now, and that many offsets are left.
     pub(super) fn read(&self, held_bytes: usize, offsets_left: i64) {
         self.lane.records.fetch_add(1, Ordering::Relaxed);
         self.lane.held_bytes.store(held_bytes, Ordering::Relaxed);
@@ -108,7 +110,7 @@ mod tests {
         let first = budget.enter(0);
         assert_eq!(first.bytes(), SHARE_MAX_BYTES);
         let others: Vec<Share> = (1..10).map(|lane| budget.enter(lane)).collect();
-        assert_eq!(first.bytes(), 30 << 20);
+        assert_eq!(first.bytes(), (30 << 20) - READER_BYTES);
         drop(others);
         assert_eq!(first.bytes(), SHARE_MAX_BYTES);
     }
@@ -127,7 +129,8 @@ mod tests {
         share.read(20, 4);
         let restores = budget.restores();
         let [restore] = restores.as_slice() else { panic!("{restores:?}") };
-        assert_eq!((restore.partition, restore.records, restore.offsets_left, restore.bytes), (3, 2, 4, 20));
+        assert_eq!((restore.partition, restore.records, restore.offsets_left), (3, 2, 4));
+        assert_eq!(restore.bytes, READER_BYTES + 20);
         drop(share);
         assert!(budget.restores().is_empty());
     }
