@@ -59,7 +59,7 @@ impl SimStore {
         Ok(f(disk))
     }
 
-    /// The same, if the disk can be read today.
+    /// The same, if the disk can be read now.
     fn read<T>(&self, f: impl FnOnce(&Content) -> T) -> Result<T, StoreError> {
         let fails = {
             let mut world = self.host.sim.world();

@@ -134,7 +134,7 @@ impl Profile {
             }
             // Disks that often cannot be read, when much has to be.
             4 => {
-                (self.disk_unreadable, self.cache_bytes) = (rng.u32(50..=300), 0);
+                (self.disk_unreadable, self.cache_bytes) = (rng.u32(10..=60), 0);
                 (self.commit_interval, self.move_lane) = (millis(rng.u64(1..=30)), rng.u32(8..=20));
             }
             _ => {}

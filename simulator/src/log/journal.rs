@@ -84,6 +84,7 @@ pub(super) fn commit(host: &SimHost, id: &Arc<str>, epoch: u32) -> Result<Commit
 impl Journal for SimJournal {
     fn append(&mut self, seq: u64, record: Bytes) -> Result<(), LogError> {
         self.host.pause(Pause::Go);
+        self.host.sim.world().check_handed(&record);
         self.with(|w| w.send(seq, record))
     }
 
