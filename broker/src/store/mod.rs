@@ -118,6 +118,12 @@ impl Store {
         }
         self.removed_bytes.store(0, Ordering::Relaxed);
         self.db.compact_range(Some([keys::LOG]), Some([keys::LOG + 1]));
+        // A compaction of RocksDB's own that ends while the line above looks for the range leaves its old
+        // files where they are, until the next one. Allowing deletions again has all of them looked for.
+        let deleted = self.db.disable_file_deletions().and_then(|()| self.db.enable_file_deletions());
+        if let Err(error) = deleted {
+            tracing::warn!(%error, "the space of deleted batches is given back later");
+        }
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {
