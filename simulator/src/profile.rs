@@ -132,10 +132,14 @@ impl Profile {
                 (self.restart_broker, self.skip_markers) = (rng.u32(20..=60), 1_000);
                 (self.crash, self.move_lane) = (rng.u32(0..=10), rng.u32(4..=20));
             }
-            // Disks that often cannot be read, when much has to be.
+            // Disks that often cannot be read, when much has to be: of many instances none stays in memory. What ends
+            // lanes otherwise is left out, or few steps would begin.
             4 => {
-                (self.disk_unreadable, self.cache_bytes) = (rng.u32(10..=60), 0);
-                (self.commit_interval, self.move_lane) = (millis(rng.u64(1..=30)), rng.u32(8..=20));
+                (self.lanes, self.instances, self.cache_bytes) = (1, 20, 0);
+                (self.disk_unreadable, self.move_lane) = (rng.u32(5..=15), rng.u32(4..=10));
+                (self.crash, self.stop, self.restart_broker, self.disk_full) = (0, 0, 0, 0);
+                (self.request_lost, self.answer_lost, self.append_lost) = (0, 0, 0);
+                (self.commit_interval, self.jump, self.chaos_events) = (millis(1), millis(1_000), 1_500);
             }
             _ => {}
         }

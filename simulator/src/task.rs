@@ -1,6 +1,7 @@
 //! Threads of the simulated processes: coroutines in one real thread. One runs at a time, and the scheduler says which.
 
 use generator::{Generator, Gn};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Words of stack: the executor replays users' code on it.
@@ -78,6 +79,18 @@ impl Task {
         match self.pause {
             Pause::Wait(until) | Pause::Until(until) => Some(until),
             Pause::Go | Pause::End => None,
+        }
+    }
+}
+
+impl Drop for Task {
+    /// While a coroutine is unwound, its library has another panic hook in place. Two threads that did so at the same
+    /// time could leave that one for good, and no panic would be printed any more.
+    fn drop(&mut self) {
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        if !std::thread::panicking() {
+            self.code.cancel();
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The code of the workflows, as the core sees it.
 
 use crate::core::error::Park;
-use crate::core::history::{Op, Outcome, Turn, TurnInput};
+use crate::core::history::{History, Op, Outcome, TurnInput};
 use crate::core::ids::{InstanceKey, Millis};
 use bytes::Bytes;
 
@@ -12,12 +12,13 @@ pub trait Executor {
     /// Whether the payload of a start can be decoded; the text names what is wrong with it.
     fn check_start(&self, workflow: &str, input: &Bytes) -> Result<(), String>;
     /// Delivers one input and runs the code until it waits. If the instance is not in memory, `history` gives its
-    /// turns so far, and the executor first replays them, comparing what the code asks with what it asked then.
+    /// turns so far, and the executor first replays them, comparing what the code asks with what it asked then. It
+    /// runs no code on a history that is not whole.
     fn turn(
         &mut self,
         key: &InstanceKey,
         run: u32,
-        history: &mut dyn FnMut() -> Vec<Turn>,
+        history: &mut dyn FnMut() -> History,
         at: Millis,
         input: &TurnInput,
     ) -> Answer;

@@ -24,6 +24,13 @@ pub struct Turn {
     pub asked: Vec<Mark>,
 }
 
+/// The turns of an instance so far, in order, or the first of them that could not be had.
+pub type History = Result<Vec<Turn>, MissingTurn>;
+
+/// The number of a turn, from 0, that the instance's history should hold and does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MissingTurn(pub u32);
+
 /// What a turn delivers. Wire numbers (the order here) are never reused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TurnInput {

@@ -1,6 +1,6 @@
 //! State as the core sees it.
 
-use crate::core::history::Turn;
+use crate::core::history::{History, MissingTurn};
 use crate::core::ids::InstanceKey;
 use crate::core::state::{Key, Row};
 
@@ -28,11 +28,13 @@ pub trait Tables {
 }
 
 /// The first `turns` turns of an instance's history, in order.
-pub fn history(tables: &mut dyn Tables, key: &InstanceKey, turns: u32) -> Vec<Turn> {
-    (0..turns)
-        .filter_map(|number| match tables.get(&Key::Turn(key.clone(), number)) {
-            Some(Row::Turn(turn)) => Some(turn),
-            _ => None,
-        })
-        .collect()
+///
+/// # Errors
+/// One of them is not there: what comes after it says nothing about the instance.
+pub fn history(tables: &mut dyn Tables, key: &InstanceKey, turns: u32) -> History {
+    let turn = |number| match tables.get(&Key::Turn(key.clone(), number)) {
+        Some(Row::Turn(turn)) => Ok(turn),
+        _ => Err(MissingTurn(number)),
+    };
+    (0..turns).map(turn).collect()
 }

@@ -71,6 +71,8 @@ mutations! {
     ChangelogUncommitted,
     /// A row that could not be read is taken for one that is not there.
     ReadFailureIgnored,
+    /// An instance is parked because its history could not be read.
+    ParkUnread,
     /// The store gets the offset of a checkpoint, but not its rows.
     OffsetWithoutRows,
     /// After a take-over a step begins to count its attempts anew.

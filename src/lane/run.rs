@@ -13,7 +13,7 @@ use super::turnstile::{Turn, Turnstile};
 use super::{Event, Feed, Host, LaneEnd, LaneHandle};
 use crate::core::fact::Fact;
 use crate::core::ids::Millis;
-use crate::core::state::{Key, Position, Row};
+use crate::core::state::{Instance, Key, Position, Row};
 use crate::core::tables::{Tables, history};
 use crate::log::NewRecord;
 use crossbeam_channel::{Receiver, Sender, never, select_biased};
@@ -277,8 +277,10 @@ impl Lane {
         let durable = sent.unwrap_or_else(|| self.parts.acks.now().seq);
         while let Some(attempt) = self.parts.engine.agenda.released(durable) {
             let facts = self.start(&attempt, now);
-            // The history from which the code was made again may be cut short; what follows from it must not be recorded.
-            self.parts.engine.check_readable()?;
+            // Where the history could not be read, the fact says that a turn is missing, which must not be recorded.
+            if !mutated(Mutation::ParkUnread) {
+                self.parts.engine.check_readable()?;
+            }
             self.parts.appender.add(facts);
         }
         Ok(())
@@ -289,8 +291,9 @@ impl Lane {
         let engine = &mut self.parts.engine;
         let overlay = &mut engine.overlay;
         let mut turns_so_far = || {
+            let waits = |of: &Instance| of.run == *run && of.status.outcome().is_none();
             let turns = match overlay.get(&Key::Instance(key.clone())) {
-                Some(Row::Instance(instance)) if instance.run == *run => instance.turns,
+                Some(Row::Instance(instance)) if waits(&instance) => instance.turns,
                 _ => 0,
             };
             history(overlay, key, turns)

@@ -7,7 +7,7 @@ use super::wake::{Ready, ReadyQueue, RootWaker};
 use crate::core::error::{Park, ParkCode};
 use crate::core::executor::{Answer, Executor, TurnEnd};
 use crate::core::fact::Fact;
-use crate::core::history::{Mark, Op, Outcome, Turn, TurnInput};
+use crate::core::history::{History, Mark, MissingTurn, Op, Outcome, Turn, TurnInput};
 use crate::core::ids::{InstanceKey, Millis, OpId};
 use bytes::Bytes;
 use foldhash::HashMap;
@@ -79,7 +79,8 @@ impl LaneExecutor {
         }
     }
 
-    /// Lets an attempt of a step start. Facts that are known at once are returned.
+    /// Lets an attempt of a step start. Facts that are known at once are returned. An empty `history` says that the
+    /// instance has ended since the step was asked for: nobody waits for it.
     pub fn start_step(
         &mut self,
         key: &InstanceKey,
@@ -87,12 +88,16 @@ impl LaneExecutor {
         op: OpId,
         attempt: u32,
         now: Millis,
-        history: &mut dyn FnMut() -> Vec<Turn>,
+        history: &mut dyn FnMut() -> History,
     ) -> Vec<Fact> {
-        if let Err(park) = self.load(key, run, history) {
-            // An instance without a history has ended since the step was asked for: nobody waits for it.
-            let ended = history().is_empty();
-            return if ended { Vec::new() } else { vec![Fact::Parked { key: key.clone(), run, park }] };
+        if !self.holds(key, run) {
+            let history = history();
+            if history.as_ref().is_ok_and(Vec::is_empty) {
+                return Vec::new();
+            }
+            if let Err(park) = self.load(key, run, history) {
+                return vec![Fact::Parked { key: key.clone(), run, park }];
+            }
         }
         let Some(live) = self.live.get_mut(key) else { return Vec::new() };
         let waker = {
@@ -175,17 +180,13 @@ impl LaneExecutor {
         (self.live.len(), self.bytes)
     }
 
+    fn holds(&self, key: &InstanceKey, run: u32) -> bool {
+        self.live.get(key).is_some_and(|live| live.cell.borrow().run == run)
+    }
+
     /// Brings an instance into memory by replaying its history.
-    fn load(
-        &mut self,
-        key: &InstanceKey,
-        run: u32,
-        history: &mut dyn FnMut() -> Vec<Turn>,
-    ) -> Result<(), Park> {
-        if self.live.get(key).is_some_and(|live| live.cell.borrow().run == run) {
-            return Ok(());
-        }
-        let turns = history();
+    fn load(&mut self, key: &InstanceKey, run: u32, history: History) -> Result<(), Park> {
+        let turns = history.map_err(missing)?;
         let Some(Turn { input: TurnInput::Start(input), .. }) = turns.first() else {
             let message = "its history does not begin with a start".to_string();
             return Err(Park { code: ParkCode::Mismatch, message });
@@ -312,13 +313,14 @@ impl Executor for LaneExecutor {
         &mut self,
         key: &InstanceKey,
         run: u32,
-        history: &mut dyn FnMut() -> Vec<Turn>,
+        history: &mut dyn FnMut() -> History,
         at: Millis,
         input: &TurnInput,
     ) -> Answer {
         let loaded = match input {
             TurnInput::Start(payload) => self.begin(key, run, payload).map(|live| self.keep(key, live)),
-            _ => self.load(key, run, history),
+            _ if self.holds(key, run) => Ok(()),
+            _ => self.load(key, run, history()),
         };
         let polled = match loaded {
             Err(park) => Polled::Parked(park),
@@ -429,6 +431,16 @@ fn input_bytes(input: &TurnInput) -> usize {
             outcome.as_ref().map_or(0, Bytes::len)
         }
         TurnInput::Timer { .. } | TurnInput::Cancel => 0,
+    }
+}
+
+fn missing(MissingTurn(turn): MissingTurn) -> Park {
+    Park {
+        code: ParkCode::Mismatch,
+        message: format!(
+            "turn {turn} of its history is missing: the lane's local state is damaged; delete the lane's state folder, so \
+             that the lane restores it from the changelog, then retry the instance"
+        ),
     }
 }
 

@@ -4,12 +4,13 @@ use crate::kit::registry;
 use bytes::Bytes;
 use sakia::core::executor::Executor;
 use sakia::core::fact::Fact;
-use sakia::core::history::TurnInput;
+use sakia::core::history::{MissingTurn, Op, Turn, TurnInput};
 use sakia::core::ids::{InstanceKey, OpId};
 use sakia::futures::channel::oneshot;
 use sakia::workflow::ReadyQueue;
 use sakia::workflow::executor::LaneExecutor;
 use sakia::{Ctx, Error, Result, Workflow};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ fn a_result_that_came_during_another_turn_survives_that_its_instance_should_leav
     let (first, second) = (InstanceKey::new("wf", "a"), InstanceKey::new("wf", "b"));
     let (step, sleep) = (OpId { branch: 0, number: 0 }, OpId { branch: 0, number: 1 });
     let start = TurnInput::Start(Bytes::from_static(b"1"));
-    let none = &mut Vec::new;
+    let none = &mut || Ok(Vec::new());
 
     assert_eq!(executor.turn(&first, 0, none, 1, &start).ops.len(), 2);
     assert!(executor.start_step(&first, 0, step, 1, 1, none).is_empty(), "its body waits for the outside");
@@ -50,4 +51,32 @@ fn a_result_that_came_during_another_turn_survives_that_its_instance_should_leav
         matches!(&facts[..], [Fact::StepEnded { key, outcome: Ok(seven), .. }] if *key == first && &seven[..] == b"7"),
         "{facts:?}"
     );
+}
+
+async fn counts_its_steps(ctx: Ctx<Arc<AtomicU32>>, _: u32) -> Result<u32> {
+    ctx.run("count", async || Ok(ctx.app().fetch_add(1, Ordering::SeqCst))).await
+}
+
+#[test]
+fn a_step_begins_on_a_whole_history_only() {
+    let begun = Arc::new(AtomicU32::new(0));
+    let registry = Arc::new(registry(begun.clone(), WF, counts_its_steps));
+    let ready = Arc::new(ReadyQueue::new(|| {}));
+    let mut executor = LaneExecutor::new("test".into(), registry, None, ready, 10_000, 0);
+    let (key, step) = (InstanceKey::new("wf", "a"), OpId { branch: 0, number: 0 });
+    let start = TurnInput::Start(Bytes::from_static(b"1"));
+    let asked = executor.turn(&key, 0, &mut || Ok(Vec::new()), 1, &start).ops.iter().map(Op::mark).collect();
+    let turn = Turn { at: 1, input: start, asked };
+    executor.forget(&key);
+
+    let facts = executor.start_step(&key, 0, step, 1, 1, &mut || Ok(Vec::new()));
+    assert!(facts.is_empty(), "the instance has ended: {facts:?}");
+    let facts = executor.start_step(&key, 0, step, 1, 1, &mut || Err(MissingTurn(1)));
+    let [Fact::Parked { park, .. }] = &facts[..] else { panic!("{facts:?}") };
+    assert!(park.message.starts_with("turn 1 of its history is missing"), "{park:?}");
+    assert_eq!(begun.load(Ordering::SeqCst), 0);
+
+    let facts = executor.start_step(&key, 0, step, 1, 1, &mut || Ok(vec![turn.clone()]));
+    assert!(matches!(&facts[..], [Fact::StepEnded { .. }]), "{facts:?}");
+    assert_eq!(begun.load(Ordering::SeqCst), 1);
 }

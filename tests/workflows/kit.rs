@@ -161,7 +161,7 @@ impl Kit {
             for (_, key, run, op, attempt) in ready {
                 let turns = turns(&self.tables, &key);
                 facts.extend(
-                    self.executor.start_step(&key, run, op, attempt, self.now, &mut || turns.clone()),
+                    self.executor.start_step(&key, run, op, attempt, self.now, &mut || Ok(turns.clone())),
                 );
             }
             facts.extend(self.executor.poll_ready(self.now));

@@ -6,7 +6,8 @@ mod kit;
 use kit::{Kit, registry};
 use sakia::core::action::Reply;
 use sakia::core::input::CommandAsk;
-use sakia::core::state::{DigestEnd, Status};
+use sakia::core::state::{DigestEnd, Key, Status};
+use sakia::core::tables::Tables;
 use sakia::futures::{FutureExt, StreamExt};
 use sakia::workflow::registry::Registry;
 use sakia::{Ctx, Error, Permanent, Result, Retry, Signal, Topic, Workflow};
@@ -335,6 +336,21 @@ fn changed_code_parks_with_both_sides_and_goes_on_when_it_fits_again() {
     assert!(park.contains("SAKIA-P01"), "{park}");
     assert!(park.contains("history has run \"one\", code asked sleep 3d"), "{park}");
     kit.deploy(registry((), WF, two_steps));
+    kit.retry(&key);
+    assert_eq!(kit.result::<u32>(&key), 2);
+}
+
+#[test]
+fn a_history_that_lacks_a_turn_parks_and_goes_on_when_it_is_whole_again() {
+    let mut kit = Kit::new(registry((), WF, two_steps));
+    let key = kit.start(WF, "a", 0);
+    let turn = Key::Turn(key.clone(), 1);
+    let row = kit.tables.take(&turn).unwrap();
+    kit.forget_all();
+    kit.signal(&key, "go", 0);
+    let park = kit.park(&key);
+    assert!(park.contains("SAKIA-P01") && park.contains("turn 1 of its history is missing"), "{park}");
+    kit.tables.put(turn, row);
     kit.retry(&key);
     assert_eq!(kit.result::<u32>(&key), 2);
 }
