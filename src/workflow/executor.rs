@@ -438,8 +438,8 @@ fn missing(MissingTurn(turn): MissingTurn) -> Park {
     Park {
         code: ParkCode::Mismatch,
         message: format!(
-            "turn {turn} of its history is missing: the lane's local state is damaged; delete the lane's state folder, so \
-             that the lane restores it from the changelog, then retry the instance"
+            "turn {turn} of its history is missing: the lane's local state is damaged; stop the process, delete the \
+             lane's state folder, start it, so that the lane is restored from the changelog, then retry the instance"
         ),
     }
 }

@@ -172,7 +172,8 @@ fn the_space_of_replaced_records_is_given_back() {
     let before = size();
     compaction::run(&node);
     node.store.reclaim();
-    // RocksDB's threads delete the files, on a slow disk some seconds after the compaction has returned.
+    // RocksDB's threads delete the files, on a slow disk some seconds after the compaction has returned, and tell
+    // nobody: the condition is asked for until it holds.
     let deadline = Instant::now() + Duration::from_secs(60);
     while size() >= before / 2 {
         assert!(Instant::now() < deadline, "{} of {before} left", size());
