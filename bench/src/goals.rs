@@ -127,6 +127,9 @@ const GOALS: &[Goal] = &[
     at_most("Z", "memory at the end, against the start", 1.05, "×", |o| {
         quotient(o, "Z", ["last_rss_mb", "first_rss_mb"])
     }),
+    at_most("Z", "the same by the least of each ten seconds", 1.05, "×", |o| {
+        quotient(o, "Z", ["last_least_mb", "first_least_mb"])
+    }),
 ];
 
 fn of_sakia(outcome: &Outcome, workload: &str, value: &str) -> Option<Spread> {

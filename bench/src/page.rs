@@ -181,7 +181,7 @@ const SECTIONS: &[Section] = &[
     Section {
         workload: "D",
         title: "a lane of 10,000,000 rows whose disk is gone",
-        about: "Five million instances that wait for a signal, two rows each, in checkpoints of 10,000 rows. Bare: a plain consumer reads the changelog, committed, and looks at nothing; its defaults, but `fetch.queue.backoff.ms` is 5. Sakia: from the start of the process with an empty state folder to the result of its first command. In turn.",
+        about: "Ten million instances that wait for a signal, a row each, in checkpoints of 10,000 rows. Bare: a plain consumer reads the changelog, committed, and looks at nothing; its defaults, but `fetch.queue.backoff.ms` is 5. Sakia: from the start of the process with an empty state folder to the result of its first command. In turn.",
         columns: RESTORE,
     },
     Section {
@@ -193,7 +193,7 @@ const SECTIONS: &[Section] = &[
     Section {
         workload: "Z",
         title: "a long time at 80 % of the maximum",
-        about: "Ten-step workflows started at a steady rate. First and last are the first and the last tenth.",
+        about: "Ten-step workflows started at a steady rate. First and last are the first and the last tenth. RSS is the mean of the looks of ten seconds, least RSS the least of them.",
         columns: &[
             ("minutes", "minutes"),
             ("max_per_second", "maximum /s"),
@@ -203,6 +203,8 @@ const SECTIONS: &[Section] = &[
             ("last_p99_ms", "last p99 ms"),
             ("first_rss_mb", "first RSS MB"),
             ("last_rss_mb", "last RSS MB"),
+            ("first_least_mb", "first least RSS MB"),
+            ("last_least_mb", "last least RSS MB"),
             ("state_mb", "state MB"),
         ],
     },

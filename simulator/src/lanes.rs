@@ -32,7 +32,11 @@ pub(crate) fn lane_config(sim: &Sim, partition: i32) -> LaneConfig {
         partitions: profile.lanes,
         reply_partitions: profile.lanes,
         topics: Topics::of(APP),
-        limits: Limits { cascade_len: profile.cascade_len, ..Limits::default() },
+        limits: Limits {
+            cascade_len: profile.cascade_len,
+            recent_turns: profile.recent_turns,
+            ..Limits::default()
+        },
         partition_for,
         commit_interval: profile.commit_interval,
         journal_roll: profile.journal_roll,

@@ -46,6 +46,7 @@ pub(crate) struct Profile {
     pub(crate) transaction_timeout: Duration,
     pub(crate) cache_bytes: usize,
     pub(crate) cascade_len: usize,
+    pub(crate) recent_turns: usize,
     /// Checkpoints of a process that may be under way at once.
     pub(crate) permits: usize,
     /// The largest jump of time.
@@ -98,6 +99,7 @@ impl Profile {
             transaction_timeout: seconds(rng.u64(8..=20)),
             cache_bytes: *rng.choice(&[0, 6_000, 1 << 20]).unwrap_or(&0),
             cascade_len: *rng.choice(&[0, 1, 100]).unwrap_or(&100),
+            recent_turns: rng.usize(1..=4),
             permits: rng.usize(1..=2),
             jump: seconds(*rng.choice(&[1, 5, 40]).unwrap_or(&5)),
         };
@@ -136,6 +138,7 @@ impl Profile {
             // lanes otherwise is left out, or few steps would begin.
             4 => {
                 (self.lanes, self.instances, self.cache_bytes) = (1, 20, 0);
+                self.recent_turns = 1;
                 (self.disk_unreadable, self.move_lane) = (rng.u32(5..=15), rng.u32(4..=10));
                 (self.crash, self.stop, self.restart_broker, self.disk_full) = (0, 0, 0, 0);
                 (self.request_lost, self.answer_lost, self.append_lost) = (0, 0, 0);

@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 const POSITION: u8 = 0;
 /// Tag of instances.
 pub const INSTANCE: u8 = 1;
-const TURN: u8 = 2;
+const TURNS: u8 = 2;
 /// Tag of steps that have not ended.
 pub const STEP: u8 = 3;
 /// Tag of timers.
@@ -33,8 +33,8 @@ pub fn encode_into(out: &mut Vec<u8>, key: &Key) {
     match key {
         Key::Position => out.put_u8(POSITION),
         Key::Instance(k) => tagged(out, INSTANCE, k),
-        Key::Turn(k, n) => {
-            tagged(out, TURN, k);
+        Key::Turns(k, n) => {
+            tagged(out, TURNS, k);
             out.put_u32(*n);
         }
         Key::Step(k, op) => {
@@ -64,7 +64,7 @@ pub fn decode(mut bytes: &[u8]) -> Result<Key, CodecError> {
     let key = match take_u8(at)? {
         POSITION => Key::Position,
         INSTANCE => Key::Instance(take_instance(at)?),
-        TURN => Key::Turn(take_instance(at)?, take_u32(at)?),
+        TURNS => Key::Turns(take_instance(at)?, take_u32(at)?),
         STEP => Key::Step(take_instance(at)?, take_op(at)?),
         TIMER => {
             let due = take_u64(at)?;
@@ -86,7 +86,7 @@ pub fn check(bytes: &[u8]) -> Result<(), CodecError> {
     let (names, numbers) = match take_u8(at)? {
         POSITION => (0, 0),
         INSTANCE => (2, 0),
-        TURN => (2, 4),
+        TURNS => (2, 4),
         STEP | SIGNAL | INBOX => (2, 8),
         TIMER => {
             take_u64(at)?;
@@ -176,7 +176,7 @@ mod tests {
         vec![
             Key::Position,
             Key::Instance(k.clone()),
-            Key::Turn(k.clone(), 9),
+            Key::Turns(k.clone(), 9),
             Key::Step(k.clone(), op),
             Key::Timer(77, k.clone(), op),
             Key::Signal(k.clone(), 3),

@@ -43,7 +43,11 @@ fn pack<T: Serialize>(value: &T) -> Vec<u8> {
 
 /// The same behind what is there: a checkpoint has thousands of rows, and an allocation for each would be felt.
 fn pack_into<T: Serialize>(out: &mut Vec<u8>, value: &T) {
-    out.push(VERSION);
+    pack_version_into(out, VERSION, value);
+}
+
+fn pack_version_into<T: Serialize>(out: &mut Vec<u8>, version: u8, value: &T) {
+    out.push(version);
     // Serializing plain data into memory fails only for types without a length, of which there are none here.
     let done = postcard::serialize_with_flavor(value, Behind(out));
     debug_assert!(done.is_ok(), "{done:?}");
@@ -71,16 +75,22 @@ impl postcard::ser_flavors::Flavor for Behind<'_> {
 }
 
 fn unpack<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, CodecError> {
-    match bytes.split_first() {
-        Some((&VERSION, rest)) => {
-            postcard::from_bytes(rest).map_err(|e| CodecError::new(what, e.to_string()))
-        }
-        Some((version, _)) => Err(CodecError::new(
-            what,
-            format!(
-                "format version {version} is not known; it was written by a newer Sakia, upgrade this process"
-            ),
-        )),
-        None => Err(CodecError::new(what, "it is empty")),
+    match split_version(what, bytes)? {
+        (VERSION, value) => parse(what, value),
+        (version, _) => unknown_version(what, version),
     }
+}
+
+fn split_version<'a>(what: &'static str, bytes: &'a [u8]) -> Result<(u8, &'a [u8]), CodecError> {
+    let (version, value) = bytes.split_first().ok_or_else(|| CodecError::new(what, "it is empty"))?;
+    Ok((*version, value))
+}
+
+fn parse<T: DeserializeOwned>(what: &'static str, value: &[u8]) -> Result<T, CodecError> {
+    postcard::from_bytes(value).map_err(|e| CodecError::new(what, e.to_string()))
+}
+
+fn unknown_version<T>(what: &'static str, version: u8) -> Result<T, CodecError> {
+    let why = "it was written by a newer Sakia, upgrade this process";
+    Err(CodecError::new(what, format!("format version {version} is not known; {why}")))
 }

@@ -1,8 +1,14 @@
 //! Values of rows. What kind a value is follows from its key.
 
-use super::{CodecError, pack_into, unpack};
+use super::{
+    CodecError, VERSION, pack_into, pack_version_into, parse, split_version, unknown_version, unpack,
+};
 use crate::core::state::{Key, Row};
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+/// Version of the rows of instances and of their turns since several turns share a row.
+const SHARED: u8 = 2;
 
 /// The bytes of a row.
 pub fn encode(row: &Row) -> Bytes {
@@ -15,8 +21,8 @@ pub fn encode(row: &Row) -> Bytes {
 pub fn encode_into(out: &mut Vec<u8>, row: &Row) {
     match row {
         Row::Position(v) => pack_into(out, v),
-        Row::Instance(v) => pack_into(out, v),
-        Row::Turn(v) => pack_into(out, v),
+        Row::Instance(v) => pack_version_into(out, SHARED, v),
+        Row::Turns(v) => pack_version_into(out, SHARED, v),
         Row::Step(v) => pack_into(out, v),
         Row::Timer(v) => pack_into(out, v),
         Row::Signal(v) => pack_into(out, v),
@@ -28,11 +34,84 @@ pub fn encode_into(out: &mut Vec<u8>, row: &Row) {
 pub fn decode(key: &Key, bytes: &[u8]) -> Result<Row, CodecError> {
     Ok(match key {
         Key::Position => Row::Position(unpack("position row", bytes)?),
-        Key::Instance(_) => Row::Instance(unpack("instance row", bytes)?),
-        Key::Turn(..) => Row::Turn(unpack("turn row", bytes)?),
+        // In version 1 it held no turns: an empty list behind the rest.
+        Key::Instance(_) => Row::Instance(unpack_shared("instance row", bytes, |old| [old, &[0]].concat())?),
+        // In version 1 it was one turn: a list of one.
+        Key::Turns(..) => Row::Turns(unpack_shared("turn row", bytes, |old| [&[1], old].concat())?),
         Key::Step(..) => Row::Step(unpack("step row", bytes)?),
         Key::Timer(..) => Row::Timer(unpack("timer row", bytes)?),
         Key::Signal(..) => Row::Signal(unpack("signal row", bytes)?),
         Key::Inbox(..) => Row::Inbox(unpack("inbox row", bytes)?),
     })
+}
+
+/// Reads what version 1 wrote as well; `renew` makes that what would be written today.
+fn unpack_shared<T: DeserializeOwned>(
+    what: &'static str,
+    bytes: &[u8],
+    renew: impl FnOnce(&[u8]) -> Vec<u8>,
+) -> Result<T, CodecError> {
+    match split_version(what, bytes)? {
+        (SHARED, value) => parse(what, value),
+        (VERSION, old) => parse(what, &renew(old)),
+        (version, _) => unknown_version(what, version),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::history::{Mark, MarkKind, Turn, TurnInput};
+    use crate::core::ids::{InstanceKey, OpId};
+    use crate::core::state::{Instance, OpenOp};
+
+    const STARTED: u64 = 1_700_000_000_000;
+    const SLEPT: u64 = STARTED + 500;
+
+    fn sleep() -> Mark {
+        Mark { id: OpId { branch: 0, number: 1 }, what: MarkKind::Sleep(60_000) }
+    }
+
+    fn instance() -> Instance {
+        let open = OpenOp { mark: sleep(), since: SLEPT, until: SLEPT + 60_000 };
+        Instance { turns: 2, updated: SLEPT, open: vec![open], ..Instance::new(STARTED, None) }
+    }
+
+    fn turn() -> Turn {
+        let op = OpId { branch: 0, number: 0 };
+        let input = TurnInput::Step { op, attempts: 2, outcome: Ok("17".into()) };
+        Turn { at: SLEPT, input, asked: vec![sleep()] }
+    }
+
+    fn of_instance() -> Key {
+        Key::Instance(InstanceKey::new("pay", "a-1"))
+    }
+
+    fn of_turns() -> Key {
+        Key::Turns(InstanceKey::new("pay", "a-1"), 1)
+    }
+
+    #[test]
+    fn rows_of_version_1_can_be_read() {
+        let old = include_bytes!("../../tests/fixtures/version-1/instance-row");
+        assert_eq!(decode(&of_instance(), old), Ok(Row::Instance(Box::new(instance()))));
+        let old = include_bytes!("../../tests/fixtures/version-1/turn-row");
+        assert_eq!(decode(&of_turns(), old), Ok(Row::Turns(vec![turn()])));
+    }
+
+    #[test]
+    fn turns_survive_a_round_trip_in_either_row() {
+        let recent = Row::Instance(Box::new(Instance { recent: vec![turn()], ..instance() }));
+        assert_eq!(decode(&of_instance(), &encode(&recent)), Ok(recent));
+        let turns = Row::Turns(vec![turn(), turn()]);
+        assert_eq!(decode(&of_turns(), &encode(&turns)), Ok(turns));
+    }
+
+    #[test]
+    fn a_row_of_a_later_version_is_refused() {
+        for key in [of_instance(), of_turns(), Key::Position] {
+            let error = decode(&key, &[SHARED + 1, 0]).unwrap_err().to_string();
+            assert!(error.contains("format version 3 is not known"), "{error}");
+        }
+    }
 }

@@ -33,6 +33,10 @@ impl Failure {
     pub fn permanent(message: impl Into<String>) -> Self {
         Failure { kind: FailureKind::Permanent, message: message.into(), details: Bytes::new() }
     }
+    /// Bytes of its texts.
+    pub fn size(&self) -> usize {
+        self.message.len() + self.details.len()
+    }
     /// The failure that a cancelled operation ends with.
     pub fn cancelled() -> Self {
         Failure { kind: FailureKind::Cancelled, message: "cancelled".into(), details: Bytes::new() }

@@ -24,6 +24,15 @@ pub struct Turn {
     pub asked: Vec<Mark>,
 }
 
+impl Turn {
+    /// Bytes that it takes in a row, about.
+    pub fn size(&self) -> usize {
+        const NUMBERS: usize = 16;
+        let marks = self.asked.iter().map(|mark| NUMBERS + mark.what.name_len());
+        NUMBERS + self.input.payload_len() + marks.sum::<usize>()
+    }
+}
+
 /// The turns of an instance so far, in order, or the first of them that could not be had.
 pub type History = Result<Vec<Turn>, MissingTurn>;
 
@@ -66,6 +75,18 @@ pub enum TurnInput {
     },
     /// Somebody cancelled the instance: every open operation ends with "cancelled".
     Cancel,
+}
+
+impl TurnInput {
+    fn payload_len(&self) -> usize {
+        match self {
+            TurnInput::Start(payload) | TurnInput::Signal { payload, .. } => payload.len(),
+            TurnInput::Step { outcome, .. } | TurnInput::Child { outcome, .. } => {
+                outcome.as_ref().map_or_else(Failure::size, Bytes::len)
+            }
+            TurnInput::Timer { .. } | TurnInput::Cancel => 0,
+        }
+    }
 }
 
 /// What the code asks for. Full form, from the executor to the core; the history keeps its [`Mark`].
@@ -155,6 +176,16 @@ impl Op {
             Ask::Drop => MarkKind::Drop,
         };
         Mark { id: self.id, what }
+    }
+}
+
+impl MarkKind {
+    fn name_len(&self) -> usize {
+        match self {
+            MarkKind::Run(name) | MarkKind::Receive(name) | MarkKind::Send(name) => name.len(),
+            MarkKind::Call(child) => child.id.len() + child.workflow.len(),
+            MarkKind::Sleep(_) | MarkKind::Drop => 0,
+        }
     }
 }
 

@@ -14,6 +14,10 @@ pub struct Limits {
     pub open_ops: usize,
     /// Turns in one history. Over it the instance parks (SAKIA-P05).
     pub turns: u32,
+    /// Turns that the row of an instance holds itself; when there are so many, they get a row of their own.
+    pub recent_turns: usize,
+    /// The same by their bytes, about: the row is written with each checkpoint in which the instance changed.
+    pub recent_bytes: usize,
     /// Others that may wait for the result of one instance. Over it the one that waited longest is dropped: its
     /// client asks again when its own deadline passes; parents are never dropped.
     pub waiters: usize,
@@ -31,6 +35,8 @@ impl Default for Limits {
             mailbox_len: 1_000,
             open_ops: 10_000,
             turns: 100_000,
+            recent_turns: 16,
+            recent_bytes: 1024,
             waiters: 64,
             digest_len: 200,
             cascade_len: 10_000,

@@ -15,8 +15,8 @@ pub enum Key {
     Position,
     /// An instance, from its start on, also after its end.
     Instance(InstanceKey),
-    /// A turn of its history, by number.
-    Turn(InstanceKey, u32),
+    /// Turns of its history that its own row no longer holds, by the number of the first.
+    Turns(InstanceKey, u32),
     /// A step that has not ended.
     Step(InstanceKey, OpId),
     /// A timer, in the order in which timers come due.
@@ -34,8 +34,8 @@ pub enum Row {
     Position(Position),
     /// Of [`Key::Instance`].
     Instance(Box<Instance>),
-    /// Of [`Key::Turn`].
-    Turn(Turn),
+    /// Of [`Key::Turns`].
+    Turns(Vec<Turn>),
     /// Of [`Key::Step`].
     Step(Step),
     /// Of [`Key::Timer`].
@@ -74,7 +74,7 @@ pub struct Instance {
     pub started: Millis,
     /// Time of its last turn.
     pub updated: Millis,
-    /// Turns in its history.
+    /// Turns in its history: those of its [`Key::Turns`] rows, and then the recent ones.
     pub turns: u32,
     /// Operations that have not ended, in the order in which they were issued.
     pub open: Vec<OpenOp>,
@@ -92,6 +92,9 @@ pub struct Instance {
     pub cancelled: bool,
     /// What happened, in short, without payloads: made at the end, when the history goes.
     pub digest: Digest,
+    /// The last turns of its history, as long as they are few and small: a row of their own would cost a workflow of
+    /// some steps more than the turns do. (Since version 2 of this row.)
+    pub recent: Vec<Turn>,
 }
 
 impl Instance {
@@ -115,8 +118,19 @@ impl Instance {
             waiters: waiter.into_iter().collect(),
             cancelled: false,
             digest: Digest::default(),
+            recent: Vec::new(),
         }
     }
+
+    /// Number of the first turn that its row holds; those before it have rows of their own.
+    pub fn first_recent(&self) -> u32 {
+        self.turns.saturating_sub(count(&self.recent))
+    }
+}
+
+/// How many these are: a history never has more than `u32` can say.
+pub(super) fn count(turns: &[Turn]) -> u32 {
+    u32::try_from(turns.len()).unwrap_or(u32::MAX)
 }
 
 /// Where an instance stands. Wire numbers (the order here) are never reused.

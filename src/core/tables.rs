@@ -2,7 +2,8 @@
 
 use crate::core::history::{History, MissingTurn};
 use crate::core::ids::InstanceKey;
-use crate::core::state::{Key, Row};
+use crate::core::state::{Instance, Key, Row, count};
+use std::iter;
 
 /// Keyed rows, as of the inputs applied so far. The core is their only writer.
 ///
@@ -27,14 +28,39 @@ pub trait Tables {
     }
 }
 
-/// The first `turns` turns of an instance's history, in order.
+/// The history of an instance that has not ended, in order.
 ///
 /// # Errors
-/// One of them is not there: what comes after it says nothing about the instance.
-pub fn history(tables: &mut dyn Tables, key: &InstanceKey, turns: u32) -> History {
-    let turn = |number| match tables.get(&Key::Turn(key.clone(), number)) {
-        Some(Row::Turn(turn)) => Ok(turn),
-        _ => Err(MissingTurn(number)),
-    };
-    (0..turns).map(turn).collect()
+/// One of its turns is not there: what comes after it says nothing about the instance.
+pub fn history(tables: &mut dyn Tables, key: &InstanceKey, instance: &Instance) -> History {
+    let mut turns = Vec::new();
+    for row in turn_rows(key, instance, |row| tables.get(row)) {
+        turns.append(&mut row?);
+    }
+    turns.extend_from_slice(&instance.recent);
+    Ok(turns)
+}
+
+/// The turns that the row of an instance no longer holds, row by row. After one that is missing it goes on with the next
+/// that is there.
+pub(super) fn turn_rows(
+    key: &InstanceKey,
+    instance: &Instance,
+    mut row: impl FnMut(&Key) -> Option<Row>,
+) -> impl Iterator<Item = History> {
+    let end = instance.first_recent();
+    let mut next = 0;
+    iter::from_fn(move || {
+        let first = next;
+        (first < end).then(|| match row(&Key::Turns(key.clone(), first)) {
+            Some(Row::Turns(turns)) if !turns.is_empty() => {
+                next += count(&turns);
+                Ok(turns)
+            }
+            _ => {
+                next += 1;
+                Err(MissingTurn(first))
+            }
+        })
+    })
 }

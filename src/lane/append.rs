@@ -179,9 +179,7 @@ impl Appender {
 fn fact_bytes(fact: &Fact) -> usize {
     64 + match fact {
         Fact::StepEnded { outcome: Ok(payload), .. } => payload.len(),
-        Fact::StepEnded { outcome: Err(failure), .. } | Fact::AttemptFailed { failure, .. } => {
-            failure.message.len() + failure.details.len()
-        }
+        Fact::StepEnded { outcome: Err(failure), .. } | Fact::AttemptFailed { failure, .. } => failure.size(),
         Fact::TimerDue { .. } => 0,
         Fact::Parked { park, .. } => park.message.len(),
     }

@@ -16,7 +16,7 @@ pub(super) fn instance(tables: &mut Overlay, key: &InstanceKey) -> Option<Descri
     let Some(Row::Instance(found)) = tables.get(&Key::Instance(key.clone())) else { return None };
     let mut digest = found.digest.clone();
     if found.status.outcome().is_none() {
-        let turns = history(tables, key, found.turns).unwrap_or_default();
+        let turns = history(tables, key, &found).unwrap_or_default();
         digest = crate::core::machine::digest_of(turns, usize::MAX);
     }
     let mut lines: Vec<Line> = digest.entries.iter().map(ended_line).collect();

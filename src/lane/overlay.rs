@@ -104,7 +104,7 @@ impl Overlay {
         let decoded = read.and_then(|bytes| {
             let Some(bytes) = bytes else { return Ok(None) };
             let row = row::decode(key, &bytes).map_err(|e| e.to_string())?;
-            if let Key::Turn(..) = key {
+            if let Key::Turns(..) = key {
                 self.reads.keep(key.clone(), row.clone(), bytes.len());
             }
             Ok(Some(row))
@@ -238,11 +238,11 @@ mod tests {
     use crate::store::memory::MemoryStores;
 
     fn turn(number: u32) -> Key {
-        Key::Turn(InstanceKey::new("w", "a"), number)
+        Key::Turns(InstanceKey::new("w", "a"), number)
     }
 
     fn row(at: u64) -> Row {
-        Row::Turn(Turn { at, input: TurnInput::Cancel, asked: Vec::new() })
+        Row::Turns(vec![Turn { at, input: TurnInput::Cancel, asked: Vec::new() }])
     }
 
     fn empty() -> Overlay {

@@ -290,15 +290,14 @@ impl Lane {
         let Attempt { key, run, op, attempt } = attempt;
         let engine = &mut self.parts.engine;
         let overlay = &mut engine.overlay;
-        let mut turns_so_far = || {
+        let mut history_so_far = || {
             let waits = |of: &Instance| of.run == *run && of.status.outcome().is_none();
-            let turns = match overlay.get(&Key::Instance(key.clone())) {
-                Some(Row::Instance(instance)) if waits(&instance) => instance.turns,
-                _ => 0,
-            };
-            history(overlay, key, turns)
+            match overlay.get(&Key::Instance(key.clone())) {
+                Some(Row::Instance(instance)) if waits(&instance) => history(overlay, key, &instance),
+                _ => Ok(Vec::new()),
+            }
         };
-        engine.executor.start_step(key, *run, *op, *attempt, now, &mut turns_so_far)
+        engine.executor.start_step(key, *run, *op, *attempt, now, &mut history_so_far)
     }
 
     /// Appends the facts that wait, and applies them in the place that the journal record fixes.

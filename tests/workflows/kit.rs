@@ -4,13 +4,13 @@
 use bytes::Bytes;
 use sakia::core::action::{Action, Reply};
 use sakia::core::fact::Fact;
-use sakia::core::history::{Outcome, Turn};
+use sakia::core::history::{History, Outcome};
 use sakia::core::ids::{InstanceKey, Millis, OpId};
 use sakia::core::input::{Command, CommandAsk, ReplyTo, Waiter};
 use sakia::core::limits::Limits;
 use sakia::core::machine::Machine;
 use sakia::core::state::{Instance, Key, Row, Status};
-use sakia::core::tables::Tables;
+use sakia::core::tables::{Tables, history};
 use sakia::workflow::ReadyQueue;
 use sakia::workflow::executor::LaneExecutor;
 use sakia::workflow::registry::Registry;
@@ -76,8 +76,13 @@ where
     registry
 }
 
+/// Histories of a few turns have turns both in the row of their instance and in others.
+pub(crate) fn limits() -> Limits {
+    Limits { recent_turns: 2, ..Limits::default() }
+}
+
 fn machine() -> Machine {
-    Machine::new(Limits::default(), Arc::new(|id| !id.starts_with("far")), 0)
+    Machine::new(limits(), Arc::new(|id| !id.starts_with("far")), 0)
 }
 
 impl Kit {
@@ -159,10 +164,8 @@ impl Kit {
             self.steps.retain(|s| !due(s, self.now));
             let started = ready.len();
             for (_, key, run, op, attempt) in ready {
-                let turns = turns(&self.tables, &key);
-                facts.extend(
-                    self.executor.start_step(&key, run, op, attempt, self.now, &mut || Ok(turns.clone())),
-                );
+                let mut turns = || turns(&mut self.tables, &key);
+                facts.extend(self.executor.start_step(&key, run, op, attempt, self.now, &mut turns));
             }
             facts.extend(self.executor.poll_ready(self.now));
             if facts.is_empty() && started == 0 {
@@ -295,11 +298,11 @@ fn apply(
     }
 }
 
-fn turns(tables: &MapTables, key: &InstanceKey) -> Vec<Turn> {
-    let mut all = Vec::new();
-    while let Some(Row::Turn(turn)) = tables.0.get(&Key::Turn(key.clone(), u32::try_from(all.len()).unwrap()))
-    {
-        all.push(turn.clone());
+fn turns(tables: &mut MapTables, key: &InstanceKey) -> History {
+    match tables.get(&Key::Instance(key.clone())) {
+        Some(Row::Instance(instance)) if instance.status.outcome().is_none() => {
+            history(tables, key, &instance)
+        }
+        _ => Ok(Vec::new()),
     }
-    all
 }

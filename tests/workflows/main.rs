@@ -1,6 +1,7 @@
 //! Workflows on the real core and executor, in memory and in virtual time: no Kafka, no RocksDB.
 
 mod eviction;
+mod history;
 mod kit;
 
 use kit::{Kit, registry};
@@ -344,13 +345,13 @@ fn changed_code_parks_with_both_sides_and_goes_on_when_it_fits_again() {
 fn a_history_that_lacks_a_turn_parks_and_goes_on_when_it_is_whole_again() {
     let mut kit = Kit::new(registry((), WF, two_steps));
     let key = kit.start(WF, "a", 0);
-    let turn = Key::Turn(key.clone(), 1);
-    let row = kit.tables.take(&turn).unwrap();
+    let turns = Key::Turns(key.clone(), 0);
+    let row = kit.tables.take(&turns).unwrap();
     kit.forget_all();
     kit.signal(&key, "go", 0);
     let park = kit.park(&key);
-    assert!(park.contains("SAKIA-P01") && park.contains("turn 1 of its history is missing"), "{park}");
-    kit.tables.put(turn, row);
+    assert!(park.contains("SAKIA-P01") && park.contains("turn 0 of its history is missing"), "{park}");
+    kit.tables.put(turns, row);
     kit.retry(&key);
     assert_eq!(kit.result::<u32>(&key), 2);
 }

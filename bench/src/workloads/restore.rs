@@ -24,13 +24,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-const INSTANCES: u64 = 5_000_000;
-const ROWS: u64 = 2 * INSTANCES;
+/// Instances, of a row each.
+const ROWS: u64 = 10_000_000;
 const ROUNDS: usize = 3;
 /// Lanes that are restored at once, with as many rows in all.
 const LANES: i32 = 8;
-/// Instances of one checkpoint.
-const CHECKPOINT: u64 = 5_000;
+/// Rows of one checkpoint.
+const CHECKPOINT: u64 = 10_000;
 /// For one restore.
 const LIMIT: Duration = Duration::from_secs(600);
 const LOOK: Duration = Duration::from_millis(20);
@@ -120,12 +120,12 @@ fn fill(brokers: &str, changelog: &str, lanes: i32) -> Result<u64> {
     let producer = Producer::bulk(brokers, "bench-restore")?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64;
     let mut bytes = 0;
-    for (number, first) in (0..INSTANCES).step_by(CHECKPOINT as usize).enumerate() {
+    for (number, first) in (0..ROWS).step_by(CHECKPOINT as usize).enumerate() {
         let lane = i32::try_from(number)? % lanes;
         let checkpoint = number as u64 / lanes as u64 + 1;
         let mut rows = Vec::new();
         for n in first..first + CHECKPOINT {
-            rows.extend(suspended(n, now));
+            rows.push(suspended(n, now));
         }
         rows.push((
             Key::Position,
@@ -149,15 +149,15 @@ fn fill(brokers: &str, changelog: &str, lanes: i32) -> Result<u64> {
     Ok(bytes)
 }
 
-/// The rows of an instance that waits for a signal. Ids come in no order, as they do in life.
-fn suspended(n: u64, now: u64) -> [(Key, Row); 2] {
+/// The row of an instance that waits for a signal. Ids come in no order, as they do in life.
+fn suspended(n: u64, now: u64) -> (Key, Row) {
     // An odd factor: no two numbers have the same product.
     let id = format!("order-{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let input = format!("{{\"order\":\"{id}\",\"customer\":{n},\"cents\":{}}}", n % 100_000);
     let name = InstanceKey::new("signal", id);
     let mark = Mark { id: OpId { branch: 0, number: 0 }, what: MarkKind::Receive(Arc::from("go")) };
     let open = OpenOp { mark: mark.clone(), since: now, until: 0 };
-    let instance = Instance { turns: 1, open: vec![open], ..Instance::new(now, None) };
     let turn = Turn { at: now, input: TurnInput::Start(input.into()), asked: vec![mark] };
-    [(Key::Instance(name.clone()), Row::Instance(Box::new(instance))), (Key::Turn(name, 0), Row::Turn(turn))]
+    let instance = Instance { turns: 1, open: vec![open], recent: vec![turn], ..Instance::new(now, None) };
+    (Key::Instance(name), Row::Instance(Box::new(instance)))
 }

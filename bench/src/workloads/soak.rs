@@ -28,6 +28,8 @@ struct Slice {
     per_second: f64,
     p99_ms: f64,
     rss_mb: f64,
+    /// The least of its looks: what waits for its turn is memory too, and for moments there is nothing that waits.
+    least_rss_mb: f64,
 }
 
 pub(super) fn run(ground: &Ground<'_>, results: &mut Results, curves: &mut Curves) -> Result<()> {
@@ -56,6 +58,8 @@ pub(super) fn run(ground: &Ground<'_>, results: &mut Results, curves: &mut Curve
             ("last_p99_ms".into(), last(|s| s.p99_ms)),
             ("first_rss_mb".into(), first(|s| s.rss_mb)),
             ("last_rss_mb".into(), last(|s| s.rss_mb)),
+            ("first_least_mb".into(), first(|s| s.least_rss_mb)),
+            ("last_least_mb".into(), last(|s| s.least_rss_mb)),
             ("state_mb".into(), folder_mb(&subject.state(0))),
         ]))
     })?);
@@ -85,7 +89,8 @@ fn open_loop(client: &mut Client, per_second: f64, length: Duration, process: u3
         if slice_began.elapsed() >= SLICE {
             let per_second = took.len() as f64 / slice_began.elapsed().as_secs_f64();
             let rss_mb = memory.iter().sum::<f64>() / memory.len() as f64;
-            slices.push(Slice { per_second, p99_ms: quantile(&took, 0.99), rss_mb });
+            let least_rss_mb = memory.iter().copied().fold(f64::INFINITY, f64::min);
+            slices.push(Slice { per_second, p99_ms: quantile(&took, 0.99), rss_mb, least_rss_mb });
             took.clear();
             memory.clear();
             slice_began = Instant::now();

@@ -6,7 +6,8 @@ use crate::core::error::{Failure, FailureKind};
 use crate::core::history::{Outcome, Turn};
 use crate::core::ids::InstanceKey;
 use crate::core::input::{Command, CommandAsk, Waiter};
-use crate::core::state::{Instance, Key, Row, Status};
+use crate::core::state::{Instance, Key, Status};
+use crate::core::tables::turn_rows;
 
 pub(super) fn finish(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance, outcome: Outcome) {
     let outcome = within_limit(work, outcome);
@@ -57,11 +58,10 @@ fn within_limit(work: &Work<'_>, outcome: Outcome) -> Outcome {
     }
 }
 
-fn take_history(work: &mut Work<'_>, key: &InstanceKey, instance: &Instance) -> Vec<Turn> {
-    (0..instance.turns)
-        .filter_map(|number| match work.tables.take(&Key::Turn(key.clone(), number)) {
-            Some(Row::Turn(turn)) => Some(turn),
-            _ => None,
-        })
-        .collect()
+fn take_history(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance) -> Vec<Turn> {
+    // Without what is missing: the digest is for people.
+    let rows = turn_rows(key, instance, |row| work.tables.take(row)).filter_map(Result::ok);
+    let mut turns: Vec<Turn> = rows.flatten().collect();
+    turns.append(&mut instance.recent);
+    turns
 }

@@ -99,9 +99,9 @@ fn take(
     if instance.status != Status::Running {
         return Err(input);
     }
-    let (run, turns) = (instance.run, instance.turns);
+    let run = instance.run;
     let (tables, executor, now) = (&mut *work.tables, &mut *work.executor, work.now);
-    let mut history = || history(tables, key, turns);
+    let mut history = || history(tables, key, instance);
     let answer = executor.turn(key, run, &mut history, now, &input);
     let refused = match answer.end {
         TurnEnd::Parked(ref park) => Some(park.clone()),
@@ -113,8 +113,7 @@ fn take(
     }
     close(work, key, instance, &input);
     let asked = answer.ops.iter().map(Op::mark).collect();
-    work.tables.create(Key::Turn(key.clone(), turns), Row::Turn(Turn { at: now, input, asked }));
-    instance.turns += 1;
+    record(work, key, instance, Turn { at: now, input, asked });
     instance.updated = now;
     for op in answer.ops {
         open(work, key, instance, op);
@@ -123,6 +122,17 @@ fn take(
         end::finish(work, key, instance, outcome);
     }
     Ok(())
+}
+
+/// Puts a turn behind the others.
+fn record(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance, turn: Turn) {
+    instance.recent.push(turn);
+    instance.turns += 1;
+    let bytes: usize = instance.recent.iter().map(Turn::size).sum();
+    if instance.recent.len() >= work.limits.recent_turns || bytes >= work.limits.recent_bytes {
+        let row = Key::Turns(key.clone(), instance.first_recent());
+        work.tables.create(row, Row::Turns(std::mem::take(&mut instance.recent)));
+    }
 }
 
 fn over_limit(work: &Work<'_>, instance: &Instance, ops: &[Op]) -> Option<Park> {
