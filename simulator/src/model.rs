@@ -264,7 +264,7 @@ impl Model {
     /// Instances that have not ended.
     pub(crate) fn running(&self) -> Vec<(sakia::core::ids::InstanceKey, Instance)> {
         let running = |(key, row): (&Key, &Row)| match (key, row) {
-            (Key::Instance(key), Row::Instance(instance)) if instance.status.outcome().is_none() => {
+            (Key::Instance(key), Row::Instance(instance)) if !instance.status.has_ended() => {
                 Some((key.clone(), (**instance).clone()))
             }
             _ => None,

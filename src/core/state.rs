@@ -157,6 +157,10 @@ impl Status {
             Status::Failed(failure) | Status::Cancelled(failure) => Some(Err(failure.clone())),
         }
     }
+    /// Whether it has a result, which never changes.
+    pub fn has_ended(&self) -> bool {
+        !matches!(self, Status::Running | Status::Parked(_))
+    }
     /// One word for lists.
     pub fn word(&self) -> &'static str {
         match self {

@@ -15,7 +15,7 @@ const PAGE_LEN: usize = 500;
 pub(super) fn instance(tables: &mut Overlay, key: &InstanceKey) -> Option<Description> {
     let Some(Row::Instance(found)) = tables.get(&Key::Instance(key.clone())) else { return None };
     let mut digest = found.digest.clone();
-    if found.status.outcome().is_none() {
+    if !found.status.has_ended() {
         let turns = history(tables, key, &found).unwrap_or_default();
         digest = crate::core::machine::digest_of(turns, usize::MAX);
     }

@@ -291,7 +291,7 @@ impl Lane {
         let engine = &mut self.parts.engine;
         let overlay = &mut engine.overlay;
         let mut history_so_far = || {
-            let waits = |of: &Instance| of.run == *run && of.status.outcome().is_none();
+            let waits = |of: &Instance| of.run == *run && !of.status.has_ended();
             match overlay.get(&Key::Instance(key.clone())) {
                 Some(Row::Instance(instance)) if waits(&instance) => history(overlay, key, &instance),
                 _ => Ok(Vec::new()),

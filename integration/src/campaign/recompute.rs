@@ -150,5 +150,5 @@ fn judge_rows(lane: i32, dump: &Dump, judgement: &mut Judgement<'_>) -> Vec<Stri
 /// It has ended, and yet something of it waits.
 fn holds_more(instance: &Instance) -> bool {
     let waits = !instance.open.is_empty() || !instance.mail.is_empty() || !instance.waiters.is_empty();
-    instance.status.outcome().is_some() && (waits || instance.inbox.0 != instance.inbox.1)
+    instance.status.has_ended() && (waits || instance.inbox.0 != instance.inbox.1)
 }

@@ -11,7 +11,7 @@ pub(super) fn apply(work: &mut Work<'_>, key: InstanceKey, by: Option<&ParentLin
         return work.reply(reply, Reply::Unknown);
     };
     let not_its_parent = by.is_some() && instance.parent.as_ref() != by;
-    if not_its_parent || instance.cancelled || instance.status.outcome().is_some() {
+    if not_its_parent || instance.cancelled || instance.status.has_ended() {
         return work.reply(reply, Reply::Noted);
     }
     instance.cancelled = true;

@@ -16,7 +16,7 @@ pub(super) fn apply(work: &mut Work<'_>, key: InstanceKey, name: Arc<str>, paylo
             ),
         );
     };
-    if instance.status.outcome().is_some() {
+    if instance.status.has_ended() {
         return work.dead_letter(
             RejectCode::Ended,
             format!("signal \"{name}\" for {key}, which is {}", instance.status.word()),

@@ -22,7 +22,7 @@ pub(super) fn deliver(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Ins
         let number = instance.inbox.1;
         instance.inbox.1 += 1;
         work.tables.put(Key::Inbox(key.clone(), number), Row::Inbox(input));
-        if instance.status.outcome().is_none() {
+        if !instance.status.has_ended() {
             close_timer_of_inbox(work, key, instance, number);
         }
     }
@@ -82,7 +82,7 @@ pub(super) fn deliver_mail(work: &mut Work<'_>, key: &InstanceKey, instance: &mu
         if take(work, key, instance, TurnInput::Signal { op, payload }).is_err() {
             return;
         }
-        if instance.status.outcome().is_none() {
+        if !instance.status.has_ended() {
             instance.mail.remove(at);
             work.tables.delete(&row);
         }
