@@ -74,6 +74,26 @@ fn nothing_open(
     )))
 }
 
+/// The position in the state is the authority (rule C). The group's offset is committed after it, so it is never ahead
+/// unless state was lost, or a later owner has let compaction take the position that was to be read.
+pub(super) fn compare_with_group(
+    config: &LaneConfig,
+    log: &dyn Log,
+    restored: &Restored,
+    group_offset: Option<i64>,
+) -> Result<(), LaneEnd> {
+    let state = restored.position.as_ref().map_or(0, |p| p.next_command);
+    let compared = match group_offset {
+        Some(group) if group > state => Err(LaneEnd::Broken(format!(
+            "SAKIA-L06: group {} has committed offset {group} of {} partition {}, but the changelog {} only goes to {state}: \
+             state was lost. The lane stops rather than apply commands twice",
+            config.app, config.topics.commands, config.partition, config.topics.changelog
+        ))),
+        _ => Ok(()),
+    };
+    unless_lost(compared, config, log, restored.end)
+}
+
 /// What is broken may be the work of a later owner, which compacts and trims behind its checkpoints: behind the fence only
 /// such a one writes to the changelog. Then the lane is lost, and nothing is broken. Read uncommitted: it may have
 /// trimmed already although the marker of its commit is not there yet.

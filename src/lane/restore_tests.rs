@@ -2,7 +2,7 @@
 
 use super::Host as _;
 use super::host::At;
-use super::restore::restore;
+use super::restore::{Restored, compare_with_group, restore};
 use super::{LaneConfig, LaneEnd, RestoreBudget, Topics};
 use crate::codec::group::Group;
 use crate::codec::{headers, key, row};
@@ -204,6 +204,20 @@ fn what_a_later_owner_does_to_the_log_is_no_damage() {
     let log = Overtaken { log, host: host.clone() };
     let found = restore(&config(), &log, &mut MemoryStore::default(), &*host);
     assert!(matches!(found, Err(LaneEnd::Lost(_))), "{found:?}");
+}
+
+/// Seed 40005812 of the simulator.
+#[test]
+fn a_position_that_a_later_owner_has_replaced_is_no_lost_state() {
+    let mut log = Changelog(Vec::new());
+    log.checkpoint(1, &[1]);
+    let end = log.offsets("changelog", 0, Isolation::Committed).unwrap().end;
+    let (restored, group) = (Restored { position: None, end }, Some(4));
+    let alone = compare_with_group(&config(), &log, &restored, group);
+    assert!(matches!(&alone, Err(LaneEnd::Broken(why)) if why.contains("SAKIA-L06")), "{alone:?}");
+    let host = Arc::new(At::new(NOW + 1));
+    let overtaken = compare_with_group(&config(), &Overtaken { log, host }, &restored, group);
+    assert!(matches!(overtaken, Err(LaneEnd::Lost(_))), "{overtaken:?}");
 }
 
 /// Seed 3015010 of the simulator.

@@ -66,10 +66,10 @@ pub fn take_over(takeover: Takeover) -> Result<Lane, LaneEnd> {
     let fenced = host.uptime();
     crash_point!("takeover:fenced");
     let restored = early.unwrap_or_else(|| restore::restore(&config, &*log, &mut *store, &*host))?;
-    let position = restored.position;
     let state_read = host.uptime();
     crash_point!("takeover:restored");
-    compare_with_group(&config, position.as_ref(), group_offset)?;
+    restore::compare_with_group(&config, &*log, &restored, group_offset)?;
+    let position = restored.position;
     let executor = executor(&config, registry, runtime, &sender);
     let now = position.as_ref().map_or(0, |p| p.now);
     let mut engine = engine(&config, executor, store, now);
@@ -136,24 +136,6 @@ fn engine(config: &LaneConfig, executor: LaneExecutor, store: Box<dyn Store>, no
         agenda: Agenda::default(),
         next_command: 0,
         config: config.clone(),
-    }
-}
-
-/// The position in the state is the authority (rule C). The group's offset is committed after it, so it is never ahead
-/// unless state was lost.
-fn compare_with_group(
-    config: &LaneConfig,
-    position: Option<&Position>,
-    group_offset: Option<i64>,
-) -> Result<(), LaneEnd> {
-    let state = position.map_or(0, |p| p.next_command);
-    match group_offset {
-        Some(group) if group > state => Err(LaneEnd::Broken(format!(
-            "SAKIA-L06: group {} has committed offset {group} of {} partition {}, but the changelog {} only goes to {state}: \
-             state was lost. The lane stops rather than apply commands twice",
-            config.app, config.topics.commands, config.partition, config.topics.changelog
-        ))),
-        _ => Ok(()),
     }
 }
 
