@@ -28,12 +28,15 @@ pub trait Tables {
     }
 }
 
-/// The history of an instance that has not ended, in order.
+/// The history of an instance, in order. One that has ended has none any more.
 ///
 /// # Errors
 /// One of its turns is not there: what comes after it says nothing about the instance.
 pub fn history(tables: &mut dyn Tables, key: &InstanceKey, instance: &Instance) -> History {
     let mut turns = Vec::new();
+    if instance.status.has_ended() {
+        return Ok(turns);
+    }
     for row in turn_rows(key, instance, |row| tables.get(row)) {
         turns.append(&mut row?);
     }

@@ -13,7 +13,7 @@ use super::turnstile::{Turn, Turnstile};
 use super::{Event, Feed, Host, LaneEnd, LaneHandle};
 use crate::core::fact::Fact;
 use crate::core::ids::Millis;
-use crate::core::state::{Instance, Key, Position, Row};
+use crate::core::state::{Key, Position, Row};
 use crate::core::tables::{Tables, history};
 use crate::log::NewRecord;
 use crossbeam_channel::{Receiver, Sender, never, select_biased};
@@ -290,12 +290,9 @@ impl Lane {
         let Attempt { key, run, op, attempt } = attempt;
         let engine = &mut self.parts.engine;
         let overlay = &mut engine.overlay;
-        let mut history_so_far = || {
-            let waits = |of: &Instance| of.run == *run && !of.status.has_ended();
-            match overlay.get(&Key::Instance(key.clone())) {
-                Some(Row::Instance(instance)) if waits(&instance) => history(overlay, key, &instance),
-                _ => Ok(Vec::new()),
-            }
+        let mut history_so_far = || match overlay.get(&Key::Instance(key.clone())) {
+            Some(Row::Instance(instance)) if instance.run == *run => history(overlay, key, &instance),
+            _ => Ok(Vec::new()),
         };
         engine.executor.start_step(key, *run, *op, *attempt, now, &mut history_so_far)
     }

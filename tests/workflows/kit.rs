@@ -300,7 +300,7 @@ fn apply(
 
 fn turns(tables: &mut MapTables, key: &InstanceKey) -> History {
     match tables.get(&Key::Instance(key.clone())) {
-        Some(Row::Instance(instance)) if !instance.status.has_ended() => history(tables, key, &instance),
+        Some(Row::Instance(instance)) => history(tables, key, &instance),
         _ => Ok(Vec::new()),
     }
 }
