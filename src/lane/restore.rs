@@ -20,31 +20,26 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Behind the last record of a checkpoint there is always the marker of its transaction.
 const MARKER: i64 = 1;
 
-/// What a restore found.
-#[derive(Debug)]
-pub(super) struct Restored {
-    /// How far the lane is; `None` if it never wrote a checkpoint.
-    pub(super) position: Option<Position>,
-    /// The changelog's end, behind the fence.
-    pub(super) end: i64,
+/// How far the changelog goes. Asked behind the fence: nothing that an earlier owner wrote comes later.
+pub(super) fn changelog(config: &LaneConfig, log: &dyn Log) -> Result<OffsetRange, LaneEnd> {
+    Ok(log.offsets(&config.topics.changelog, config.partition, isolation())?)
 }
 
-/// Reads the changelog from where the store is to its end, which is asked behind the fence.
+/// Reads the changelog from where the store is to its end. How far the lane is then; `None` if it never wrote a checkpoint.
 pub(super) fn restore(
     config: &LaneConfig,
     log: &dyn Log,
     store: &mut dyn Store,
     host: &dyn Host,
-) -> Result<Restored, LaneEnd> {
-    let range = log.offsets(&config.topics.changelog, config.partition, isolation())?;
+    range: OffsetRange,
+) -> Result<Option<Position>, LaneEnd> {
     nothing_open(config, log, store, range.end)?;
     let written = position(store)?.map_or(0, |p| p.now);
     let from = begin(config, store, host, range, written)?;
     if from < range.end {
-        let done = read(config, log, store, host, (from, range));
-        unless_lost(done, config, log, range.end)?;
+        read(config, log, store, host, (from, range))?;
     }
-    Ok(Restored { position: position(store)?, end: range.end })
+    position(store)
 }
 
 /// Behind the fence no transaction is open on the changelog, as only owners write there. If one is, a later owner has begun,
@@ -58,7 +53,8 @@ fn nothing_open(
 ) -> Result<(), LaneEnd> {
     let (topic, lane) = (&config.topics.changelog, config.partition);
     let written = log.offsets(topic, lane, Isolation::Uncommitted)?.end;
-    if written <= stable || mutated(Mutation::OpenIgnored) || mutated(Mutation::FenceJournalLast) {
+    let ignored = [Mutation::OpenIgnored, Mutation::FenceJournalLast, Mutation::EndBeforeFence];
+    if written <= stable || ignored.into_iter().any(mutated) {
         return Ok(());
     }
     if store.next_changelog_offset()? > stable {
@@ -78,20 +74,18 @@ fn nothing_open(
 /// unless state was lost, or a later owner has let compaction take the position that was to be read.
 pub(super) fn compare_with_group(
     config: &LaneConfig,
-    log: &dyn Log,
-    restored: &Restored,
+    position: Option<&Position>,
     group_offset: Option<i64>,
 ) -> Result<(), LaneEnd> {
-    let state = restored.position.as_ref().map_or(0, |p| p.next_command);
-    let compared = match group_offset {
+    let state = position.map_or(0, |p| p.next_command);
+    match group_offset {
         Some(group) if group > state => Err(LaneEnd::Broken(format!(
             "SAKIA-L06: group {} has committed offset {group} of {} partition {}, but the changelog {} only goes to {state}: \
              state was lost. The lane stops rather than apply commands twice",
             config.app, config.topics.commands, config.partition, config.topics.changelog
         ))),
         _ => Ok(()),
-    };
-    unless_lost(compared, config, log, restored.end)
+    }
 }
 
 /// What is broken may be the work of a later owner, which compacts and trims behind its checkpoints: behind the fence only

@@ -2,7 +2,7 @@
 
 use super::Host as _;
 use super::host::At;
-use super::restore::{Restored, compare_with_group, restore};
+use super::restore::{changelog, compare_with_group, unless_lost};
 use super::{LaneConfig, LaneEnd, RestoreBudget, Topics};
 use crate::codec::group::Group;
 use crate::codec::{headers, key, row};
@@ -92,7 +92,7 @@ impl Changelog {
     }
 
     fn restore(&self, store: &mut MemoryStore) -> Result<Option<Position>, LaneEnd> {
-        restore(&config(), self, store, &At::new(NOW)).map(|restored| restored.position)
+        restore(self, store, &At::new(NOW))
     }
 
     fn error(&self) -> String {
@@ -100,6 +100,12 @@ impl Changelog {
         assert!(matches!(found, Err(LaneEnd::Broken(_))), "{found:?}");
         found.unwrap_err().to_string()
     }
+}
+
+/// As a take-over does it.
+fn restore(log: &dyn Log, store: &mut MemoryStore, host: &At) -> Result<Option<Position>, LaneEnd> {
+    let range = changelog(&config(), log)?;
+    unless_lost(super::restore::restore(&config(), log, store, host, range), &config(), log, range.end)
 }
 
 fn signal(n: u64) -> Key {
@@ -188,7 +194,7 @@ fn no_lane_begins_while_a_transaction_is_open_behind_its_fence() {
     let host = Arc::new(At::new(NOW + 1));
     let mut store = MemoryStore::default();
     store.load(Batch::default(), end + 1).unwrap();
-    let found = restore(&config(), &Overtaken { log, host: host.clone() }, &mut store, &*host);
+    let found = restore(&Overtaken { log, host: host.clone() }, &mut store, &host);
     assert!(matches!(&found, Err(LaneEnd::Lost(why)) if why.contains("SAKIA-L07")), "{found:?}");
     assert_eq!(store.next_changelog_offset().unwrap(), 0, "the store has what may be taken back");
 }
@@ -202,7 +208,7 @@ fn what_a_later_owner_does_to_the_log_is_no_damage() {
     log.0.pop();
     let host = Arc::new(At::new(NOW));
     let log = Overtaken { log, host: host.clone() };
-    let found = restore(&config(), &log, &mut MemoryStore::default(), &*host);
+    let found = restore(&log, &mut MemoryStore::default(), &host);
     assert!(matches!(found, Err(LaneEnd::Lost(_))), "{found:?}");
 }
 
@@ -212,11 +218,11 @@ fn a_position_that_a_later_owner_has_replaced_is_no_lost_state() {
     let mut log = Changelog(Vec::new());
     log.checkpoint(1, &[1]);
     let end = log.offsets("changelog", 0, Isolation::Committed).unwrap().end;
-    let (restored, group) = (Restored { position: None, end }, Some(4));
-    let alone = compare_with_group(&config(), &log, &restored, group);
+    let compared = || compare_with_group(&config(), None, Some(4));
+    let alone = unless_lost(compared(), &config(), &log, end);
     assert!(matches!(&alone, Err(LaneEnd::Broken(why)) if why.contains("SAKIA-L06")), "{alone:?}");
     let host = Arc::new(At::new(NOW + 1));
-    let overtaken = compare_with_group(&config(), &Overtaken { log, host }, &restored, group);
+    let overtaken = unless_lost(compared(), &config(), &Overtaken { log, host }, end);
     assert!(matches!(overtaken, Err(LaneEnd::Lost(_))), "{overtaken:?}");
 }
 
@@ -230,7 +236,7 @@ fn what_compaction_took_away_while_a_restore_stood_still_is_not_missed() {
     assert!(log.error().contains("SAKIA-L02"), "at once it would be torn");
     let host = Arc::new(At::new(NOW));
     let log = Overtaken { log, host: host.clone() };
-    restore(&config(), &log, &mut MemoryStore::default(), &*host).unwrap();
+    restore(&log, &mut MemoryStore::default(), &host).unwrap();
 }
 
 #[test]
@@ -298,7 +304,7 @@ fn an_old_store_does_not_miss_what_compaction_took_away_behind_it() {
     for record in &mut log.0 {
         record.timestamp_ms = i64::try_from(long_after).unwrap();
     }
-    let position = restore(&config(), &log, &mut store, &At::new(long_after)).unwrap().position.unwrap();
+    let position = restore(&log, &mut store, &At::new(long_after)).unwrap().unwrap();
     assert_eq!(position.checkpoint, 5);
 }
 

@@ -10,21 +10,23 @@ use super::fault::crash_point;
 use super::mutation::{Mutation, mutated};
 use super::overlay::Overlay;
 use super::perform::Outbox;
+use super::replay::{self, JournalEnd};
 use super::run::{Lane, Parts};
 use super::turnstile::Turnstile;
-use super::{Event, Host, LaneConfig, LaneEnd, replay, restore};
+use super::{Event, Host, LaneConfig, LaneEnd, restore};
 use crate::codec::key::{STEP, TIMER};
 use crate::core::ids::Millis;
 use crate::core::machine::Machine;
 use crate::core::state::{Key, Position, Row, Status};
 use crate::core::tables::Tables;
-use crate::log::{LaneNames, Log};
+use crate::log::{LaneNames, Log, OffsetRange};
 use crate::store::{Store, StoreError};
 use crate::workflow::ReadyQueue;
 use crate::workflow::executor::LaneExecutor;
 use crate::workflow::registry::Registry;
 use crossbeam_channel::Sender;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a take-over needs.
 pub struct Takeover {
@@ -49,7 +51,7 @@ pub struct Takeover {
 /// Takes a lane over. When it returns, no earlier owner can write, and the state is that of the last acknowledged
 /// append. Blocks.
 pub fn take_over(takeover: Takeover) -> Result<Lane, LaneEnd> {
-    let Takeover { config, log, mut store, registry, runtime, host, turnstile, group_offset } = takeover;
+    let Takeover { config, log, store, registry, runtime, host, turnstile, group_offset } = takeover;
     let began = host.uptime();
     let (sender, events) = crossbeam_channel::unbounded();
     let acks = Arc::new(Acks::new(sender.clone()));
@@ -60,21 +62,15 @@ pub fn take_over(takeover: Takeover) -> Result<Lane, LaneEnd> {
         changelog: config.topics.changelog.clone(),
     };
     crash_point!("takeover:before-fence");
-    let early =
-        mutated(Mutation::EndBeforeFence).then(|| restore::restore(&config, &*log, &mut *store, &*host));
+    let early = mutated(Mutation::EndBeforeFence).then(|| restore::changelog(&config, &*log));
     let writer = log.open_lane(&names, acks.clone(), config.fence_timeout)?;
     let fenced = host.uptime();
     crash_point!("takeover:fenced");
-    let restored = early.unwrap_or_else(|| restore::restore(&config, &*log, &mut *store, &*host))?;
-    let state_read = host.uptime();
-    crash_point!("takeover:restored");
-    restore::compare_with_group(&config, &*log, &restored, group_offset)?;
-    let position = restored.position;
+    let changelog = early.unwrap_or_else(|| restore::changelog(&config, &*log))?;
     let executor = executor(&config, registry, runtime, &sender);
-    let now = position.as_ref().map_or(0, |p| p.now);
-    let mut engine = engine(&config, executor, store, now);
-    let end = replay::replay(&mut engine, &*log, &*host, position.as_ref());
-    let end = restore::unless_lost(end, &config, &*log, restored.end)?;
+    let read = read_state(&config, &*log, &*host, (store, changelog), executor, group_offset);
+    let State { position, mut engine, end, restored } =
+        restore::unless_lost(read, &config, &*log, changelog.end)?;
     crash_point!("takeover:replayed");
     fill_agenda(&mut engine)?;
     acks.begin(end.seq, end.offset);
@@ -103,11 +99,40 @@ pub fn take_over(takeover: Takeover) -> Result<Lane, LaneEnd> {
         epoch,
         replayed = end.seq - position.journal_seq,
         fence_ms = fenced.saturating_sub(began).as_millis(),
-        restore_ms = state_read.saturating_sub(fenced).as_millis(),
+        restore_ms = restored.saturating_sub(fenced).as_millis(),
         "lane taken over in {} ms",
         host.uptime().saturating_sub(began).as_millis()
     );
     Ok(Lane::new(Parts { engine, appender, checkpointer, acks, host, turnstile, position, sender, events }))
+}
+
+/// What the changelog and the journal say.
+struct State {
+    position: Option<Position>,
+    engine: Engine,
+    end: JournalEnd,
+    /// When the changelog was read, as [`Host::uptime`].
+    restored: Duration,
+}
+
+/// Reads the state behind the fence. All that can be broken about it is found here, so that the caller asks once whether
+/// it was a later owner.
+fn read_state(
+    config: &LaneConfig,
+    log: &dyn Log,
+    host: &dyn Host,
+    (mut store, changelog): (Box<dyn Store>, OffsetRange),
+    executor: LaneExecutor,
+    group_offset: Option<i64>,
+) -> Result<State, LaneEnd> {
+    let position = restore::restore(config, log, &mut *store, host, changelog)?;
+    let restored = host.uptime();
+    crash_point!("takeover:restored");
+    restore::compare_with_group(config, position.as_ref(), group_offset)?;
+    let now = position.as_ref().map_or(0, |p| p.now);
+    let mut engine = engine(config, executor, store, now);
+    let end = replay::replay(&mut engine, log, host, position.as_ref())?;
+    Ok(State { position, engine, end, restored })
 }
 
 fn executor(
