@@ -9,6 +9,8 @@ pub const JOB: Workflow<u64, Done> = Workflow::new("job");
 pub const LEAF: Workflow<u64, u64> = Workflow::new("leaf");
 /// Sends a record of so many bytes to the topic of that name.
 pub const POST: Workflow<(String, usize), ()> = Workflow::new("post");
+/// Fails, its step first, with a text of so many bytes.
+pub const RANT: Workflow<usize, ()> = Workflow::new("rant");
 /// The signal that every job waits for.
 pub const GO: Signal<u64> = Signal::new("go");
 

@@ -19,6 +19,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
+/// Longest correlation of a reply, in bytes: it is kept with the instance as long as somebody waits.
+const CORRELATION_MAX_BYTES: usize = 256;
+
 /// A record of the commands topic, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incoming {
@@ -192,6 +195,14 @@ fn reply_to(all: &[Header]) -> Result<Option<ReplyTo>, Rejection> {
     let partition = std::str::from_utf8(&value[..colon]).ok().and_then(|p| p.parse().ok()).ok_or_else(bad)?;
     if partition < 0 {
         return Err(bad());
+    }
+    let len = value.len() - colon - 1;
+    if len > CORRELATION_MAX_BYTES {
+        let message = format!(
+            "header {} has a correlation of {len} bytes, the limit is {CORRELATION_MAX_BYTES}",
+            headers::REPLY
+        );
+        return Err((RejectCode::BadHeaders, message));
     }
     Ok(Some(ReplyTo { partition, correlation: value.slice(colon + 1..) }))
 }

@@ -18,8 +18,7 @@ pub const TIMER: u8 = 4;
 const SIGNAL: u8 = 5;
 const INBOX: u8 = 6;
 
-/// Longest id of an instance and longest name of a workflow, in bytes.
-pub const NAME_MAX_BYTES: usize = 1024;
+pub use crate::core::ids::NAME_MAX_BYTES;
 
 /// The bytes of a key.
 pub fn encode(key: &Key) -> Bytes {

@@ -4,6 +4,23 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// Longest text of a failure or a park, in bytes. They are for people, and are in rows, journal records and replies.
+pub const TEXT_MAX_BYTES: usize = 16 * 1024;
+/// Longest details of a failure, in bytes. Cut they could not be read, so longer ones are left out.
+pub const DETAILS_MAX_BYTES: usize = 64 * 1024;
+
+/// A text that is no longer than `max` bytes: what is too much is cut off, and counted.
+pub fn cut(text: impl Into<String>, max: usize) -> String {
+    let mut text = text.into();
+    if text.len() > max {
+        let kept = (0..=max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let rest = text.len() - kept;
+        text.truncate(kept);
+        text.push_str(&format!("… ({rest} bytes more)"));
+    }
+    text
+}
+
 /// A failure that is part of a history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -32,6 +49,19 @@ impl Failure {
     /// A permanent failure without details.
     pub fn permanent(message: impl Into<String>) -> Self {
         Failure { kind: FailureKind::Permanent, message: message.into(), details: Bytes::new() }
+    }
+    /// The failure with a text and details that fit into a record: see [`TEXT_MAX_BYTES`] and [`DETAILS_MAX_BYTES`].
+    pub fn bounded(mut self) -> Self {
+        let details = self.details.len();
+        if details > DETAILS_MAX_BYTES {
+            self.details = Bytes::new();
+            self.message = cut(self.message, TEXT_MAX_BYTES - 128);
+            self.message.push_str(&format!(
+                " (its details of {details} bytes are left out, the limit is {DETAILS_MAX_BYTES})"
+            ));
+        }
+        self.message = cut(self.message, TEXT_MAX_BYTES);
+        self
     }
     /// Bytes of its texts.
     pub fn size(&self) -> usize {
@@ -68,6 +98,8 @@ pub enum ParkCode {
     Undecodable,
     /// SAKIA-P08: too many operations are open at once.
     TooManyOps,
+    /// SAKIA-P09: a name that the workflow gives is empty or too long.
+    BadName,
 }
 
 impl ParkCode {
@@ -82,6 +114,7 @@ impl ParkCode {
             ParkCode::PayloadTooLarge => "SAKIA-P06",
             ParkCode::Undecodable => "SAKIA-P07",
             ParkCode::TooManyOps => "SAKIA-P08",
+            ParkCode::BadName => "SAKIA-P09",
         }
     }
 }
@@ -93,6 +126,13 @@ pub struct Park {
     pub code: ParkCode,
     /// What happened, to which operation, and what to do.
     pub message: String,
+}
+
+impl Park {
+    /// A park with a text of at most [`TEXT_MAX_BYTES`].
+    pub fn new(code: ParkCode, message: impl Into<String>) -> Self {
+        Park { code, message: cut(message, TEXT_MAX_BYTES) }
+    }
 }
 
 /// Why a record went to the dead-letter topic. Each has a page in `docs/errors/`; codes are never reused.
@@ -135,5 +175,29 @@ impl RejectCode {
             RejectCode::Stray => "SAKIA-D09",
             RejectCode::Refused => "SAKIA-D10",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_between_two_characters() {
+        assert_eq!(cut("short", 5), "short");
+        assert_eq!(cut("größer", 3), "gr… (6 bytes more)");
+    }
+
+    #[test]
+    fn a_failure_fits_into_a_record_whatever_it_is_made_of() {
+        let huge = Failure {
+            details: vec![b' '; DETAILS_MAX_BYTES + 1].into(),
+            ..Failure::permanent("a".repeat(1 << 22))
+        };
+        let bounded = huge.bounded();
+        assert!(bounded.size() < TEXT_MAX_BYTES + 64, "{}", bounded.size());
+        assert!(bounded.message.contains("its details of 65537 bytes are left out"), "{}", bounded.message);
+        let small = Failure { details: "{}".into(), ..Failure::permanent("declined") };
+        assert_eq!(small.clone().bounded(), small);
     }
 }

@@ -180,7 +180,8 @@ impl Op {
 }
 
 impl MarkKind {
-    fn name_len(&self) -> usize {
+    /// Bytes of the names in it.
+    pub(super) fn name_len(&self) -> usize {
         match self {
             MarkKind::Run(name) | MarkKind::Receive(name) | MarkKind::Send(name) => name.len(),
             MarkKind::Call(child) => child.id.len() + child.workflow.len(),

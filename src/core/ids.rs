@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
+/// Longest id of an instance and longest name of a workflow, step, signal or topic, in bytes.
+pub const NAME_MAX_BYTES: usize = 1024;
+
 /// One run of a workflow: the workflow's name and the instance's id, which is also the Kafka key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct InstanceKey {

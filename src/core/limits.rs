@@ -6,11 +6,13 @@ pub struct Limits {
     /// Largest payload, in bytes, of a start, signal, step result, child result or outgoing record.
     ///
     /// Over it: a start or signal goes to the dead-letter topic (SAKIA-D06); a step's result becomes a permanent
-    /// failure of that step; an outgoing record parks its instance (SAKIA-P06). The lane goes on in every case.
+    /// failure of that step; an outgoing record parks its instance (SAKIA-P06). The lane goes on in every case. The texts
+    /// and details of failures are cut to bounds of their own, see [`crate::core::error::Failure::bounded`].
     pub payload_bytes: usize,
     /// Signals that may wait in one instance. Over it a signal goes to the dead-letter topic (SAKIA-D07).
     pub mailbox_len: usize,
-    /// Operations that one instance may have open at once. Over it the instance parks (SAKIA-P08).
+    /// Operations that one instance may have open at once, and records that it may send in one turn. Over it the instance
+    /// parks (SAKIA-P08); so it does when the names of all these have more than half of `payload_bytes`.
     pub open_ops: usize,
     /// Turns in one history. Over it the instance parks (SAKIA-P05).
     pub turns: u32,
@@ -18,9 +20,11 @@ pub struct Limits {
     pub recent_turns: usize,
     /// The same by their bytes, about: the row is written with each checkpoint in which the instance changed.
     pub recent_bytes: usize,
-    /// Others that may wait for the result of one instance. Over it the one that waited longest is dropped: its
-    /// client asks again when its own deadline passes; parents are never dropped.
+    /// Clients that may wait for the result of one instance. Over it the one that waited longest is dropped: it asks
+    /// again when its own deadline passes.
     pub waiters: usize,
+    /// Workflows that may wait for the result of one instance. Over it a call fails.
+    pub parents: usize,
     /// Entries of the summary that an ended instance keeps of its history; later ones are counted, not kept.
     pub digest_len: usize,
     /// Inputs that one command or fact may cause on its own lane (children and signals that stay in memory). Over it
@@ -38,6 +42,7 @@ impl Default for Limits {
             recent_turns: 16,
             recent_bytes: 1024,
             waiters: 64,
+            parents: 500,
             digest_len: 200,
             cascade_len: 10_000,
         }

@@ -59,20 +59,26 @@ impl Binding {
         F: Fn(&K, V) -> (String, P) + Send + Sync + 'static,
         A: Fn(bytes::Bytes) -> CommandAsk + Send + Sync + 'static,
     {
-        let transform: Transform = Box::new(move |key, value| {
+        let transform = move |key: &[u8], value: &[u8]| {
             let bad = |what: &str, why: String| (RejectCode::Undecodable, format!("the {what}: {why}"));
             let key = K::from_key(key).map_err(|e| bad("key cannot be read", e))?;
             let value = decode::<V>(value).map_err(|e| bad("value cannot be read", e))?;
-            let (id, payload) = catch_unwind(AssertUnwindSafe(|| to(&key, value)))
-                .map_err(|_| bad("value cannot be bound", "the function of the binding panicked".into()))?;
+            let (id, payload) = to(&key, value);
             let payload = encode(&payload).map_err(|e| bad("payload cannot be written", e))?;
             if id.is_empty() || id.len() > crate::codec::key::NAME_MAX_BYTES {
                 return Err((RejectCode::NoKey, format!("the binding gave an id of {} bytes", id.len())));
             }
             let command = Command { to: InstanceKey::new(workflow, id.as_str()), ask: ask(payload) };
             Ok((id, command::encode(&command)))
+        };
+        // All of it is code of the user's: types that read and write themselves, and the function of the binding.
+        let guarded: Transform = Box::new(move |key, value| {
+            catch_unwind(AssertUnwindSafe(|| transform(key, value))).unwrap_or_else(|_| {
+                let text = "reading or binding it panicked; the panic is logged above".to_string();
+                Err((RejectCode::Undecodable, text))
+            })
         });
-        Binding { topic: topic.name(), transform }
+        Binding { topic: topic.name(), transform: guarded }
     }
 
     /// What a record becomes.

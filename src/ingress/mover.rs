@@ -1,8 +1,10 @@
 //! Moves one partition of a bound topic.
 
-use super::binding::Binding;
-use crate::codec::letter::{self, Origin};
+use super::binding::{Binding, Bound};
+use crate::codec::letter::{Letter, Origin};
+use crate::core::error::RejectCode;
 use crate::log::{LogError, Mover, NewRecord, Record};
+use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,6 +33,8 @@ pub(crate) struct Ingress {
     pub(crate) partitions: i32,
     /// Kafka's default partitioner.
     pub(crate) partition_for: fn(&[u8], i32) -> i32,
+    /// Largest payload that a lane takes.
+    pub(crate) payload_bytes: usize,
     /// Topic for records that cannot be bound.
     pub(crate) dlq: Arc<str>,
 }
@@ -52,15 +56,23 @@ impl Ingress {
                     return IngressEnd::Again(LogError::Lost("its feed ended".into()));
                 }
             };
+            let mut failed = None;
             while batch.len() < BATCH
-                && let Ok(Ok(more)) = feed.try_recv()
+                && failed.is_none()
+                && let Ok(more) = feed.try_recv()
             {
-                batch.extend(more);
+                match more {
+                    Ok(more) => batch.extend(more),
+                    Err(error) => failed = Some(error),
+                }
             }
             let Some(last) = batch.last() else { continue };
             let next_offset = last.offset + 1;
             let records: Vec<NewRecord> = batch.iter().flat_map(|r| self.bind(r)).collect();
             if let Err(error) = mover.move_batch(&records, next_offset) {
+                return IngressEnd::Again(error);
+            }
+            if let Some(error) = failed {
                 return IngressEnd::Again(error);
             }
         }
@@ -70,7 +82,7 @@ impl Ingress {
     fn bind(&self, record: &Record) -> Vec<NewRecord> {
         self.bindings
             .iter()
-            .map(|binding| match binding.apply(record.key.as_deref(), record.value.as_deref()) {
+            .map(|binding| match self.command(binding, record) {
                 Ok((id, command)) => NewRecord {
                     topic: self.commands.clone(),
                     partition: Some((self.partition_for)(id.as_bytes(), self.partitions)),
@@ -81,6 +93,17 @@ impl Ingress {
                 Err((code, text)) => self.dead_letter(binding.topic, record, code.code(), &text),
             })
             .collect()
+    }
+
+    /// The command that a record becomes. The commands topic may not even take one that is too large for a lane.
+    fn command(&self, binding: &Binding, record: &Record) -> Bound {
+        let (id, command) = binding.apply(record.key.as_deref(), record.value.as_deref())?;
+        let (bytes, limit) = (command.value.as_ref().map_or(0, Bytes::len), self.payload_bytes);
+        if bytes > limit {
+            let text = format!("its binding made a payload of {bytes} bytes for {id}, the limit is {limit}");
+            return Err((RejectCode::PayloadTooLarge, text));
+        }
+        Ok((id, command))
     }
 
     fn dead_letter(&self, topic: &str, record: &Record, code: &str, text: &str) -> NewRecord {
@@ -98,12 +121,40 @@ impl Ingress {
             offset: record.offset,
             timestamp_ms: record.timestamp_ms,
         };
-        NewRecord {
-            topic: self.dlq.clone(),
-            partition: None,
-            key: record.key.clone(),
-            value: record.value.clone(),
-            headers: letter::headers(&record.headers, origin, code, text),
-        }
+        let whole = (record.key.as_ref(), record.value.as_ref(), &record.headers[..]);
+        let Letter { key, value, headers } = Letter::new(whole, origin, code, text);
+        NewRecord { topic: self.dlq.clone(), partition: None, key, value, headers }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workflow::{Topic, Workflow};
+
+    #[test]
+    fn what_no_lane_and_no_topic_of_ours_takes_becomes_a_dead_letter_that_fits() {
+        const NOTES: Topic<String, String> = Topic::new("notes");
+        const KEEP: Workflow<String, ()> = Workflow::new("keep");
+        let ingress = Ingress {
+            bindings: vec![Arc::new(Binding::start(NOTES, KEEP, |id, note| (id.clone(), note)))],
+            commands: "app.commands".into(),
+            partitions: 4,
+            partition_for: |_, _| 3,
+            payload_bytes: 1_000,
+            dlq: "app.dlq".into(),
+        };
+        let moved = |len: usize| {
+            let value = Some(format!("\"{}\"", "x".repeat(len)).into());
+            let key = Some("n-1".into());
+            let record = Record { partition: 2, offset: 7, timestamp_ms: 3, key, value, headers: Vec::new() };
+            ingress.bind(&record).remove(0)
+        };
+        let fits = moved(998);
+        assert_eq!((&*fits.topic, fits.partition), ("app.commands", Some(3)));
+        let refused = moved(999);
+        assert_eq!((&*refused.topic, refused.value.map(|v| v.len())), ("app.dlq", Some(1_001)));
+        let cut = moved(3 << 20);
+        assert_eq!((&*cut.topic, cut.key.as_deref(), cut.value), ("app.dlq", Some(&b"n-1"[..]), None));
     }
 }

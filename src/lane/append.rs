@@ -91,6 +91,11 @@ impl Appender {
         self.waiting.len()
     }
 
+    /// Whether a record of this owner's was appended, on which its checkpoints can rest.
+    pub(super) fn has_claimed(&self) -> bool {
+        self.claimed
+    }
+
     /// Whether everything appended is durable.
     pub(super) fn is_drained(&self) -> bool {
         self.acks.now().seq >= self.seq

@@ -7,9 +7,18 @@ use crate::core::history::{Length, MarkKind};
 use crate::core::ids::InstanceKey;
 use crate::core::state::{DigestEnd, DigestEntry, Instance, Key, OpenOp, Row, Status};
 use crate::core::tables::{Tables, history};
+use std::ops::ControlFlow;
 
 /// Instances in one answer to `list`.
 const PAGE_LEN: usize = 500;
+/// Rows that are looked at for one answer to `list`: meanwhile the lane does nothing else.
+const PAGE_ROWS: usize = 1_000_000;
+/// Lines in one answer to `show`, of those that have ended and of those that are open.
+const LINES: usize = 500;
+/// Bytes of each text in an answer.
+const TEXT_LEN: usize = 300;
+/// Bytes of a result that `show` prints; `await` has all of it.
+const RESULT_BYTES: usize = 256 * 1024;
 
 /// Describes one instance, if there is one.
 pub(super) fn instance(tables: &mut Overlay, key: &InstanceKey) -> Option<Description> {
@@ -19,20 +28,29 @@ pub(super) fn instance(tables: &mut Overlay, key: &InstanceKey) -> Option<Descri
         let turns = history(tables, key, &found).unwrap_or_default();
         digest = crate::core::machine::digest_of(turns, usize::MAX);
     }
-    let mut lines: Vec<Line> = digest.entries.iter().map(ended_line).collect();
-    for open in &found.open {
+    // Of one that has not ended, the last of what happened: that is where it hangs.
+    let left_out = digest.entries.len().saturating_sub(LINES);
+    let mut lines: Vec<Line> = digest.entries.iter().skip(left_out).map(ended_line).collect();
+    for open in found.open.iter().take(LINES) {
         lines.push(open_line(tables, key, open));
     }
     lines.sort_by_key(|l| l.since_ms);
+    let left_out = left_out + found.open.len().saturating_sub(LINES);
+    let omitted = digest.omitted.saturating_add(u32::try_from(left_out).unwrap_or(u32::MAX));
+    let signals = found.mail.iter().map(|(_, name)| cut(name)).collect();
+    let mut summary = summary(key, &found);
     let result = match &found.status {
+        Status::Completed(bytes) if bytes.len() > RESULT_BYTES => {
+            summary.note = format!("its result of {} bytes is too long to be shown", bytes.len());
+            None
+        }
         Status::Completed(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
         _ => None,
     };
-    let signals = found.mail.iter().map(|(_, name)| name.to_string()).collect();
-    Some(Description { summary: summary(key, &found), lines, omitted: digest.omitted, signals, result })
+    Some(Description { summary, lines, omitted, signals, result })
 }
 
-/// The instances of the lane that fit, up to a bound.
+/// The instances of the lane that fit, up to a bound, of so many of its instances as can be looked at.
 pub(super) fn list(
     tables: &Overlay,
     partition: i32,
@@ -40,18 +58,20 @@ pub(super) fn list(
     status: Option<&str>,
 ) -> Result<Page, String> {
     let mut page = Page { partition, instances: Vec::new(), more: false };
+    let mut rows = 0;
     tables.scan(INSTANCE, |key, row| {
-        let (Key::Instance(key), Row::Instance(found)) = (key, row) else { return };
+        let (Key::Instance(key), Row::Instance(found)) = (key, row) else { return ControlFlow::Continue(()) };
+        rows += 1;
+        if rows > PAGE_ROWS || page.instances.len() == PAGE_LEN {
+            page.more = true;
+            return ControlFlow::Break(());
+        }
         let fits =
             workflow.is_none_or(|w| w == &*key.workflow) && status.is_none_or(|s| s == found.status.word());
-        if !fits {
-            return;
-        }
-        if page.instances.len() < PAGE_LEN {
+        if fits {
             page.instances.push(summary(&key, &found));
-        } else {
-            page.more = true;
         }
+        ControlFlow::Continue(())
     })?;
     Ok(page)
 }
@@ -72,8 +92,12 @@ fn summary(key: &InstanceKey, found: &Instance) -> Summary {
         status: found.status.word().to_string(),
         started_ms: found.started,
         updated_ms: found.updated,
-        note,
+        note: cut(&note),
     }
+}
+
+fn cut(text: &str) -> String {
+    crate::core::error::cut(text, TEXT_LEN)
 }
 
 fn ended_line(entry: &DigestEntry) -> Line {
@@ -86,8 +110,8 @@ fn ended_line(entry: &DigestEntry) -> Line {
     Line {
         since_ms: entry.since,
         until_ms: Some(entry.until),
-        what: entry.mark.to_string(),
-        how,
+        what: cut(&entry.mark.to_string()),
+        how: cut(&how),
         attempts: entry.attempts,
     }
 }
@@ -110,5 +134,6 @@ fn open_line(tables: &mut Overlay, key: &InstanceKey, open: &OpenOp) -> Line {
         MarkKind::Call(child) => format!("waiting for the result of {child}"),
         MarkKind::Send(_) | MarkKind::Drop => String::new(),
     };
-    Line { since_ms: open.since, until_ms: None, what: open.mark.to_string(), how, attempts }
+    let (what, how) = (cut(&open.mark.to_string()), cut(&how));
+    Line { since_ms: open.since, until_ms: None, what, how, attempts }
 }

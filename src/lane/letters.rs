@@ -3,7 +3,7 @@
 
 use super::LaneConfig;
 use crate::codec::headers;
-use crate::codec::letter::{self, Origin};
+use crate::codec::letter::{self, Letter, Origin};
 use crate::core::error::RejectCode;
 use crate::log::{NewRecord, Record};
 
@@ -23,13 +23,9 @@ pub(super) fn of_record(config: &LaneConfig, record: &Record, code: RejectCode, 
         offset: record.offset,
         timestamp_ms: record.timestamp_ms,
     };
-    NewRecord {
-        topic: config.topics.dlq.clone(),
-        partition: None,
-        key: record.key.clone(),
-        value: record.value.clone(),
-        headers: letter::headers(&record.headers, origin, code.code(), text),
-    }
+    let whole = (record.key.as_ref(), record.value.as_ref(), &record.headers[..]);
+    let Letter { key, value, headers } = Letter::new(whole, origin, code.code(), text);
+    NewRecord { topic: config.topics.dlq.clone(), partition: None, key, value, headers }
 }
 
 /// The dead letter of a fact that fits no instance.
@@ -49,7 +45,8 @@ pub(super) fn of_stray(config: &LaneConfig, text: &str) -> NewRecord {
 }
 
 /// Turns a record that Kafka refused into its dead letter, and every other one for its topic if they would be refused as
-/// well. `false` for a record of the app's own topics, which are not to be replaced.
+/// well. A reply may become one, as whoever asked can ask again. A letter that is refused itself loses its value. `false`
+/// for a record that must not be replaced: those of the app's own topics.
 pub(super) fn replace_refused(
     config: &LaneConfig,
     records: &mut [NewRecord],
@@ -59,7 +56,11 @@ pub(super) fn replace_refused(
 ) -> bool {
     let Some(topic) = records.get(index).map(|r| r.topic.clone()) else { return false };
     let own = &config.topics;
-    if [&own.commands, &own.journal, &own.changelog, &own.replies, &own.dlq].contains(&&topic) {
+    if topic == own.dlq && !topic_wide {
+        return records[index].value.take().is_some();
+    }
+    let is_reply = topic == own.replies && !topic_wide;
+    if [&own.commands, &own.journal, &own.changelog, &own.replies, &own.dlq].contains(&&topic) && !is_reply {
         return false;
     }
     let code = RejectCode::Refused.code();
@@ -79,7 +80,7 @@ pub(super) fn replace_refused(
         app = %config.app,
         lane = config.partition,
         code,
-        "{replaced} records that workflows sent to {topic} went to {} instead: {text}",
+        "{replaced} records for {topic} went to {} instead: {text}",
         own.dlq
     );
     true

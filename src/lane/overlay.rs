@@ -12,7 +12,7 @@ use foldhash::HashMap;
 use foldhash::fast::RandomState;
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 /// Rows in memory over a store.
 pub(super) struct Overlay {
@@ -129,8 +129,12 @@ impl Overlay {
         std::iter::once(&self.active).chain(self.frozen.iter().rev().map(|frozen| &frozen.rows))
     }
 
-    /// All rows whose key has the tag.
-    pub(super) fn scan(&self, tag: u8, mut each: impl FnMut(Key, Row)) -> Result<(), String> {
+    /// All rows whose key has the tag, until `each` breaks it off.
+    pub(super) fn scan(
+        &self,
+        tag: u8,
+        mut each: impl FnMut(Key, Row) -> ControlFlow<()>,
+    ) -> Result<(), String> {
         let mut from = vec![tag];
         loop {
             let page = self.store.scan(&[tag], &from, SCAN_PAGE).map_err(|e| e.to_string())?;
@@ -142,7 +146,9 @@ impl Overlay {
                 let key = key::decode(&bytes).map_err(|e| e.to_string())?;
                 if !self.layers().any(|rows| rows.contains_key(&key)) {
                     let row = row::decode(&key, &value).map_err(|e| e.to_string())?;
-                    each(key, row);
+                    if each(key, row).is_break() {
+                        return Ok(());
+                    }
                 }
             }
             if !full {
@@ -155,8 +161,9 @@ impl Overlay {
                 if let Some(row) = &written.row
                     && key::encode(key).first() == Some(&tag)
                     && !hidden()
+                    && each(key.clone(), row.clone()).is_break()
                 {
-                    each(key.clone(), row.clone());
+                    return Ok(());
                 }
             }
         }
@@ -312,7 +319,11 @@ mod tests {
         overlay.put(turn(0), row(3));
         let mut seen = Vec::new();
         let tag = *key::encode(&turn(0)).first().unwrap();
-        overlay.scan(tag, |key, row| seen.push((key::encode(&key), row))).unwrap();
+        let each = |key, row| {
+            seen.push((key::encode(&key), row));
+            ControlFlow::Continue(())
+        };
+        overlay.scan(tag, each).unwrap();
         seen.sort_by(|a, b| a.0.cmp(&b.0));
         let expected = [(turn(0), row(3)), (turn(2), row(0)), (turn(4), row(1))];
         assert_eq!(seen, expected.map(|(key, row)| (key::encode(&key), row)));

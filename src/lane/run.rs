@@ -26,8 +26,9 @@ use std::time::Duration;
 const ROUND_COMMANDS: usize = 1_000;
 /// Timers and attempts that one round takes (a million may be due at once).
 const ROUND_DUE: usize = 1_000;
-/// Outgoing records at which no more commands are taken until a checkpoint has carried them off.
-const OUTBOX_MAX: usize = 5_000;
+/// Outgoing records at which nothing more is taken until a checkpoint has carried them off. The simulator's lanes never have
+/// so many.
+const OUTBOX_MAX: usize = if cfg!(feature = "mutations") { 4 } else { 5_000 };
 /// The same in bytes.
 const OUTBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Rows at which a checkpoint is due although nothing outgoing asks for it.
@@ -151,10 +152,7 @@ impl Lane {
     /// Takes what there is; blocks only for the first. Whether there was anything.
     fn take_input(&mut self, feed: &Receiver<Feed>, block: Duration) -> Result<bool, LaneEnd> {
         let closed = never();
-        let accepts = !self.stopping
-            && self.parts.engine.outbox.len() < OUTBOX_MAX
-            && self.parts.engine.outbox.bytes() < OUTBOX_BYTES_MAX
-            && self.parts.engine.overlay.dirty() < 2 * DIRTY_MAX;
+        let accepts = !self.stopping && self.has_room();
         let feed = if accepts { feed } else { &closed };
         let events = self.parts.events.clone();
         let mut left = ROUND_COMMANDS;
@@ -182,6 +180,15 @@ impl Lane {
             any = true;
         }
         Ok(any)
+    }
+
+    /// Whether more may be decided. All of it goes into one transaction of Kafka's, which must end within its timeout, also
+    /// when it is decided again by a successor; so what would be too much waits for the next checkpoint.
+    fn has_room(&self) -> bool {
+        let engine = &self.parts.engine;
+        engine.outbox.len() < OUTBOX_MAX
+            && engine.outbox.bytes() < OUTBOX_BYTES_MAX
+            && engine.overlay.dirty() < 2 * DIRTY_MAX
     }
 
     fn since_checkpoint(&self) -> Duration {
@@ -255,7 +262,7 @@ impl Lane {
 
     /// Whether there is room for what comes due.
     fn takes_due(&self) -> bool {
-        !self.stopping && self.parts.appender.waiting() < ROUND_DUE
+        !self.stopping && self.parts.appender.waiting() < ROUND_DUE && self.has_room()
     }
 
     fn take_due(&mut self, now: Millis) {
@@ -299,9 +306,9 @@ impl Lane {
 
     /// Appends the facts that wait, and applies them in the place that the journal record fixes.
     fn append(&mut self, now: Millis) -> Result<(), LaneEnd> {
-        let parts = &mut self.parts;
-        let at = now.max(parts.engine.machine.now());
-        loop {
+        let at = now.max(self.parts.engine.machine.now());
+        while self.has_room() || !self.parts.appender.has_claimed() {
+            let parts = &mut self.parts;
             let waited_for = parts.engine.agenda.waits_for_next(parts.appender.seq());
             let Some(record) = parts.appender.append(parts.engine.next_command, at, waited_for)? else {
                 return Ok(());
@@ -309,6 +316,7 @@ impl Lane {
             let live = Live { seq: record.seq, now };
             parts.engine.apply_facts(record, Some(live))?;
         }
+        Ok(())
     }
 
     /// Where the newest checkpoint stands, committed or under way.

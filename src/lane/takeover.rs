@@ -25,6 +25,7 @@ use crate::workflow::ReadyQueue;
 use crate::workflow::executor::LaneExecutor;
 use crate::workflow::registry::Registry;
 use crossbeam_channel::Sender;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -194,6 +195,7 @@ fn fill_agenda(engine: &mut Engine) -> Result<(), LaneEnd> {
             {
                 agenda.arm(due, key, timer.run, op);
             }
+            ControlFlow::Continue(())
         })
         .map_err(|e| unreadable(partition, e))?;
     let mut steps = Vec::new();
@@ -203,6 +205,7 @@ fn fill_agenda(engine: &mut Engine) -> Result<(), LaneEnd> {
             if let (Key::Step(key, op), Row::Step(step)) = (key, row) {
                 steps.push((key, op, step));
             }
+            ControlFlow::Continue(())
         })
         .map_err(|e| unreadable(partition, e))?;
     for (key, op, step) in steps {

@@ -81,6 +81,7 @@ fn once(
         commands: shared.topics.commands.clone(),
         partitions: shared.lane.partitions,
         partition_for,
+        payload_bytes: shared.lane.limits.payload_bytes,
         dlq: shared.topics.dlq.clone(),
     };
     let (sender, feed) = crossbeam_channel::bounded(FEED_BATCHES);

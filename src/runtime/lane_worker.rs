@@ -10,7 +10,7 @@ use crate::telemetry::LaneState;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Batches of commands that wait for the lane.
 const FEED_BATCHES: usize = 8;
@@ -134,7 +134,8 @@ fn life(shared: &Shared, partition: i32, control: &Control) {
     let mut backoff = FIRST_BACKOFF;
     while !control.stopped() {
         control.now(LaneState::TakingOver);
-        match once(shared, partition, control, &mut backoff) {
+        let began = Instant::now();
+        match once(shared, partition, control) {
             LaneEnd::Stopped => return,
             LaneEnd::Lost(why) => {
                 tracing::warn!(app = %shared.app, lane = partition, "lane lost, taken over again: {why}");
@@ -156,13 +157,17 @@ fn life(shared: &Shared, partition: i32, control: &Control) {
                 return control.wait_for_stop();
             }
         }
+        // What ends a lane soon after each take-over must not keep Kafka busy with fencing it.
+        if began.elapsed() > LONGEST_BACKOFF {
+            backoff = FIRST_BACKOFF;
+        }
         control.now(LaneState::Waiting);
         control.pause(backoff);
         backoff = (backoff * 2).min(LONGEST_BACKOFF);
     }
 }
 
-fn once(shared: &Shared, partition: i32, control: &Control, backoff: &mut Duration) -> LaneEnd {
+fn once(shared: &Shared, partition: i32, control: &Control) -> LaneEnd {
     let store = match shared.stores.open(partition) {
         Ok(store) => store,
         Err(error) => return LaneEnd::Store(error),
@@ -185,7 +190,6 @@ fn once(shared: &Shared, partition: i32, control: &Control, backoff: &mut Durati
         Ok(lane) => lane,
         Err(end) => return end,
     };
-    *backoff = FIRST_BACKOFF;
     control.running(lane.handle());
     let end = feed_and_run(shared, partition, lane);
     control.ended();

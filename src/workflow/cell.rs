@@ -107,12 +107,12 @@ impl Cell {
     /// Notes that a recorded payload does not fit the type that the code asks for.
     pub(super) fn undecodable(&mut self, what: &str, error: &str) {
         let message = format!("{what}: its payload does not fit the type that the code asks for: {error}");
-        self.trouble.get_or_insert(Park { code: ParkCode::Undecodable, message });
+        self.trouble.get_or_insert(Park::new(ParkCode::Undecodable, message));
     }
 
     /// Notes that a payload of the code's cannot be written.
     pub(super) fn unencodable(&mut self, what: &str, error: &str) {
         let message = format!("{what}: its payload cannot be written: {error}");
-        self.trouble.get_or_insert(Park { code: ParkCode::Undecodable, message });
+        self.trouble.get_or_insert(Park::new(ParkCode::Undecodable, message));
     }
 }

@@ -67,7 +67,7 @@ impl Error {
         self.failure.kind == FailureKind::Cancelled
     }
     pub(crate) fn into_failure(self) -> Failure {
-        self.failure
+        self.failure.bounded()
     }
 }
 

@@ -189,7 +189,7 @@ impl LaneExecutor {
         let turns = history.map_err(missing)?;
         let Some(Turn { input: TurnInput::Start(input), .. }) = turns.first() else {
             let message = "its history does not begin with a start".to_string();
-            return Err(Park { code: ParkCode::Mismatch, message });
+            return Err(Park::new(ParkCode::Mismatch, message));
         };
         let mut live = self.begin(key, run, input)?;
         for (number, turn) in turns.iter().enumerate() {
@@ -210,7 +210,7 @@ impl LaneExecutor {
                 "this program has no workflow \"{}\": deploy one that has, then retry the instance",
                 key.workflow
             );
-            return Err(Park { code: ParkCode::UnknownWorkflow, message });
+            return Err(Park::new(ParkCode::UnknownWorkflow, message));
         };
         let cell = Rc::new(RefCell::new(Cell {
             app: self.app.clone(),
@@ -231,11 +231,11 @@ impl LaneExecutor {
         }));
         let code = catch_unwind(AssertUnwindSafe(|| (handler.begin)(cell.clone(), input)))
             .map_err(|panic| panicked(&*panic))?
-            .map_err(|error| Park {
-                code: ParkCode::Undecodable,
-                message: format!(
-                    "the payload of its start does not fit the type that the code asks for: {error}"
-                ),
+            .map_err(|error| {
+                Park::new(
+                    ParkCode::Undecodable,
+                    format!("the payload of its start does not fit the type that the code asks for: {error}"),
+                )
             })?;
         let root = Arc::new(RootWaker {
             key: key.clone(),
@@ -306,7 +306,10 @@ impl Executor for LaneExecutor {
     }
 
     fn check_start(&self, workflow: &str, input: &Bytes) -> Result<(), String> {
-        self.registry.get(workflow).map_or(Ok(()), |handler| (handler.check)(input))
+        let Some(handler) = self.registry.get(workflow) else { return Ok(()) };
+        // What reads it is the user's code.
+        let checked = catch_unwind(AssertUnwindSafe(|| (handler.check)(input)));
+        checked.unwrap_or_else(|panic| Err(format!("reading it panicked{}", panic_text(&*panic))))
     }
 
     fn turn(
@@ -435,13 +438,13 @@ fn input_bytes(input: &TurnInput) -> usize {
 }
 
 fn missing(MissingTurn(turn): MissingTurn) -> Park {
-    Park {
-        code: ParkCode::Mismatch,
-        message: format!(
+    Park::new(
+        ParkCode::Mismatch,
+        format!(
             "turn {turn} of its history is missing: the lane's local state is damaged; stop the process, delete the \
              lane's state folder, start it, so that the lane is restored from the changelog, then retry the instance"
         ),
-    }
+    )
 }
 
 fn mismatch(turn: usize, was: Option<&Mark>, is: Option<&Mark>) -> Park {
@@ -460,36 +463,40 @@ fn mismatch(turn: usize, was: Option<&Mark>, is: Option<&Mark>) -> Park {
 }
 
 fn mismatch_text(turn: usize, was: &str, is: &str) -> Park {
-    Park {
-        code: ParkCode::Mismatch,
-        message: format!(
+    Park::new(
+        ParkCode::Mismatch,
+        format!(
             "history has {was}, code asked {is} (turn {turn}): the code changed under a running instance, or is not \
              deterministic; deploy code that fits, then retry the instance"
         ),
-    }
+    )
 }
 
 fn foreign(what: &str) -> Park {
-    Park {
-        code: ParkCode::ForeignAwait,
-        message: format!(
+    Park::new(
+        ParkCode::ForeignAwait,
+        format!(
             "the code waits for something that is no operation of ctx ({what}): a replay could not repeat it; move it \
              into a step"
         ),
-    }
+    )
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Park {
+    let what = panic_text(panic);
+    Park::new(
+        ParkCode::Panicked,
+        format!("the code panicked{what}; deploy code that does not, then retry the instance"),
+    )
+}
+
+/// Where a panic was, and what it said.
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic
         .downcast_ref::<&str>()
         .map(|s| (*s).to_string())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "with a value that is no text".into());
     let place = super::panics::last_location().map(|l| format!(" at {l}")).unwrap_or_default();
-    Park {
-        code: ParkCode::Panicked,
-        message: format!(
-            "the code panicked{place}: {text}; deploy code that does not, then retry the instance"
-        ),
-    }
+    format!("{place}: {text}")
 }

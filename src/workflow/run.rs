@@ -175,7 +175,7 @@ impl<'a, T: Serialize + 'a> RunFuture<'a, T> {
 fn outcome<T: Serialize>(result: Result<T>, name: &str, limit: usize) -> Outcome {
     let bytes = match result {
         Ok(value) => payload::encode(&value).map_err(|e| {
-            Failure::permanent(format!("the result of step \"{name}\" cannot be written: {e}"))
+            Failure::permanent(format!("the result of step \"{name}\" cannot be written: {e}")).bounded()
         })?,
         Err(error) => return Err(error.into_failure()),
     };

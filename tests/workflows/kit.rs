@@ -76,9 +76,9 @@ where
     registry
 }
 
-/// Histories of a few turns have turns both in the row of their instance and in others.
+/// Histories of a few turns have turns both in the row of their instance and in others; and bounds can be reached.
 pub(crate) fn limits() -> Limits {
-    Limits { recent_turns: 2, ..Limits::default() }
+    Limits { recent_turns: 2, open_ops: 40, parents: 2, ..Limits::default() }
 }
 
 fn machine() -> Machine {

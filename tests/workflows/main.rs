@@ -1,5 +1,6 @@
 //! Workflows on the real core and executor, in memory and in virtual time: no Kafka, no RocksDB.
 
+mod bounds;
 mod eviction;
 mod history;
 mod kit;

@@ -8,7 +8,7 @@ use rand::Rng;
 use sakia::{App, Config, Ctx, Error, Result, Retry, Topic};
 use sakia_integration::campaign::effects::Effects;
 use sakia_integration::campaign::workflows::{self, Deps};
-use sakia_integration::jobs::{Done, GO, JOB, LEAF, POST, Seen, out_topic};
+use sakia_integration::jobs::{Done, GO, JOB, LEAF, POST, RANT, Seen, out_topic};
 use std::time::Duration;
 
 /// One of so many attempts of the flaky step fails.
@@ -62,6 +62,12 @@ async fn post(ctx: Ctx<Deps>, (name, bytes): (String, usize)) -> Result<()> {
     Ok(())
 }
 
+async fn rant(ctx: Ctx<Deps>, bytes: usize) -> Result<()> {
+    let body = async || Err::<(), _>(Error::msg("x".repeat(bytes)));
+    let said = ctx.run("rant", body).retry(Retry::times(1)).await;
+    said.map_err(|error| Error::msg(format!("{error}{}", "y".repeat(bytes))))
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter("warn,sakia=info").init();
@@ -72,6 +78,7 @@ async fn main() -> anyhow::Result<()> {
     app.workflow(JOB, job);
     app.workflow(LEAF, leaf);
     app.workflow(POST, post);
+    app.workflow(RANT, rant);
     workflows::register(&mut app);
     if std::env::var_os(LEASH).is_some() {
         std::thread::spawn(end_with_the_parent);

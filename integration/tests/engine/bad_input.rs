@@ -111,6 +111,24 @@ fn a_record_that_kafka_refuses_becomes_a_dead_letter_and_holds_up_nobody() -> Re
     app.check_output(&app.read(app.out())?)
 }
 
+/// Over the size of any record of Kafka's: neither the journal nor a checkpoint could hold such a text.
+#[test]
+fn an_error_of_megabytes_ends_its_instance_and_holds_up_nobody() -> Result<()> {
+    let mut app = App::new(&cluster(), WORKER, 1)?;
+    let worker = app.worker("w", &[])?;
+    app.command("loud", "3000000", &[START, ("sakia-workflow", "rant")])?;
+    app.start_jobs(5)?;
+    app.until_all_ended(PATIENCE)?;
+    app.command("loud", "0", &[("sakia-kind", "signal"), ("sakia-workflow", "rant"), ("sakia-name", "go")])?;
+    let dlq = format!("{}.dlq", app.name());
+    let letter = until("a dead letter", PATIENCE, || Ok(app.read(&dlq)?.records.into_iter().next()))?;
+    let code =
+        letter.headers.iter().find(|(name, _)| name == "sakia-error-code").map(|(_, code)| code.as_str());
+    ensure!(code == Some("SAKIA-D05"), "it has not ended: {letter:?}");
+    ensure!(!worker.log().contains("lane lost"), "it says: {}", worker.log());
+    app.check_output(&app.read(app.out())?)
+}
+
 #[test]
 fn a_second_process_on_one_state_folder_is_refused_with_the_folder_and_the_remedy() -> Result<()> {
     let app = App::new(&cluster(), WORKER, 1)?;

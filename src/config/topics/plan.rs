@@ -97,7 +97,6 @@ const PARTS: [Part; 5] = [
             // Records leave only by DeleteRecords.
             demand("retention.ms", Bound::Is("-1"), FindingCode::Retention),
             demand("retention.bytes", Bound::Is("-1"), FindingCode::Retention),
-            RECORD_SIZE,
         ],
     },
     Part {
@@ -111,7 +110,6 @@ const PARTS: [Part; 5] = [
             ("segment.ms", 7 * DAY_MS),
         ],
         demands: &[
-            RECORD_SIZE,
             demand("min.compaction.lag.ms", Bound::AtLeast(LAG_LEAST_MS), FindingCode::TornUnseen),
             demand("delete.retention.ms", Bound::AtLeast(DELETES_LEAST_MS), FindingCode::DeletesForgotten),
             advice(
@@ -173,7 +171,8 @@ fn spec(part: &Part, app: &str, partitions: i32) -> TopicSpec {
         ("max.message.bytes", RECORD_MAX_BYTES.to_string()),
     ];
     settings.extend(part.settings.iter().map(|(key, value)| (*key, value.to_string())));
-    let mut demands = vec![demand("cleanup.policy", Bound::Is(part.policy), FindingCode::CleanupPolicy)];
+    let mut demands =
+        vec![demand("cleanup.policy", Bound::Is(part.policy), FindingCode::CleanupPolicy), RECORD_SIZE];
     for demand in part.demands {
         // What has to be so is so from the beginning, whatever the broker's own default.
         if let Bound::Is(value) = demand.bound

@@ -50,6 +50,7 @@ fn settings_that_would_lose_records_are_found_by_key() {
         ("journal", "retention.ms", "604800000", FindingCode::Retention),
         ("journal", "retention.bytes", "1000", FindingCode::Retention),
         ("journal", "max.message.bytes", "1048588", FindingCode::RecordSize),
+        ("dlq", "max.message.bytes", "1048588", FindingCode::RecordSize),
         ("commands", "message.timestamp.type", "CreateTime", FindingCode::RecordTime),
         ("commands", "retention.ms", "3600000", FindingCode::CommandsLost),
         ("commands", "retention.bytes", "1073741824", FindingCode::CommandsLost),

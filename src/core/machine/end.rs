@@ -54,7 +54,8 @@ fn within_limit(work: &Work<'_>, outcome: Outcome) -> Outcome {
             ),
             details: Default::default(),
         }),
-        other => other,
+        Ok(payload) => Ok(payload),
+        Err(failure) => Err(failure.bounded()),
     }
 }
 

@@ -73,7 +73,7 @@ impl Machine {
         command: Command,
     ) -> Vec<Action> {
         let mut work = self.begin(tables, executor, at);
-        work.apply(command, true);
+        work.apply(command, Some(at));
         work.finish()
     }
 
@@ -120,7 +120,7 @@ impl Machine {
             now: self.now,
             actions: Vec::new(),
             queue: VecDeque::new(),
-            from_log: false,
+            logged_start: None,
             cascaded: 0,
         }
     }
@@ -136,29 +136,32 @@ struct Work<'a> {
     actions: Vec<Action>,
     /// Commands for instances of this lane: applied at once, with no trip through Kafka.
     queue: VecDeque<Command>,
-    /// Whether the command being applied is in the log; the others are caused by it.
-    from_log: bool,
+    /// While the turn of a start runs that is in the log itself, its record's time: what that turn asks for rests on
+    /// nothing else.
+    logged_start: Option<Millis>,
     cascaded: usize,
 }
 
 impl Work<'_> {
-    fn apply(&mut self, command: Command, from_log: bool) {
+    /// Applies a command: one of the log with its record's time, or one that such a one caused.
+    fn apply(&mut self, command: Command, logged: Option<Millis>) {
         let Command { to, ask } = command;
-        self.from_log = from_log;
         match ask {
-            CommandAsk::Start { input, waiter } => start::apply(self, to, input, waiter),
+            CommandAsk::Start { input, waiter } => start::apply(self, to, input, waiter, logged),
             CommandAsk::Signal { name, payload } => signal::apply(self, to, name, payload),
             CommandAsk::Await(waiter) => await_result::apply(self, &to, waiter),
             CommandAsk::Cancel { by, reply } => cancel::apply(self, to, by.as_ref(), reply),
             CommandAsk::ChildEnded { run, op, outcome } => child_ended::apply(self, to, run, op, outcome),
             CommandAsk::Retry { reply } => retry::apply(self, to, reply),
         }
-        debug_assert!(from_log || !self.actions.iter().any(|a| matches!(a, Action::DeadLetter { .. })));
+        debug_assert!(
+            logged.is_some() || !self.actions.iter().any(|a| matches!(a, Action::DeadLetter { .. }))
+        );
     }
 
     fn finish(mut self) -> Vec<Action> {
         while let Some(command) = self.queue.pop_front() {
-            self.apply(command, false);
+            self.apply(command, None);
         }
         self.actions
     }

@@ -3,12 +3,21 @@
 use super::{Work, await_result, turn};
 use crate::core::error::{Failure, RejectCode};
 use crate::core::history::TurnInput;
-use crate::core::ids::InstanceKey;
+use crate::core::ids::{InstanceKey, Millis};
 use crate::core::input::{Command, CommandAsk, Waiter};
 use crate::core::state::Instance;
 use bytes::Bytes;
 
-pub(super) fn apply(work: &mut Work<'_>, key: InstanceKey, input: Bytes, waiter: Option<Waiter>) {
+/// A start of the log (`logged` is its record's time) runs its first turn at that time, which may lie before what the lane
+/// has applied: the steps that this turn asks for start before anything says where among the facts the start has its
+/// place, so nothing of them may depend on that.
+pub(super) fn apply(
+    work: &mut Work<'_>,
+    key: InstanceKey,
+    input: Bytes,
+    waiter: Option<Waiter>,
+    logged: Option<Millis>,
+) {
     if work.load(&key).is_some() {
         if let Some(waiter) = waiter {
             await_result::apply(work, &key, waiter);
@@ -18,9 +27,14 @@ pub(super) fn apply(work: &mut Work<'_>, key: InstanceKey, input: Bytes, waiter:
     if let Some((code, message)) = refusal(work, &key, &input) {
         return refuse(work, waiter, code, message);
     }
+    let now = work.now;
+    work.now = logged.unwrap_or(now);
+    work.logged_start = logged;
     let mut instance = Box::new(Instance::new(work.now, waiter));
     turn::deliver(work, &key, &mut instance, TurnInput::Start(input));
     work.save(&key, instance);
+    work.logged_start = None;
+    work.now = now;
 }
 
 fn refusal(work: &Work<'_>, key: &InstanceKey, input: &Bytes) -> Option<(RejectCode, String)> {

@@ -7,7 +7,7 @@ use crate::core::action::Action;
 use crate::core::error::{Park, ParkCode};
 use crate::core::executor::TurnEnd;
 use crate::core::history::{Ask, MarkKind, Op, Turn, TurnInput};
-use crate::core::ids::{InstanceKey, OpId};
+use crate::core::ids::{InstanceKey, NAME_MAX_BYTES, OpId};
 use crate::core::input::{Command, CommandAsk, ParentLink, Waiter};
 use crate::core::state::{Instance, Key, OpenOp, Row, Status, Step, Timer};
 use crate::core::tables::history;
@@ -105,7 +105,10 @@ fn take(
     let answer = executor.turn(key, run, &mut history, now, &input);
     let refused = match answer.end {
         TurnEnd::Parked(ref park) => Some(park.clone()),
-        _ => over_limit(work, instance, &answer.ops),
+        ref end => {
+            let ends = matches!(end, TurnEnd::Returned(_));
+            over_limit(work, instance, &input, &answer.ops, ends)
+        }
     };
     if let Some(park) = refused {
         park::set(work, key, instance, park);
@@ -135,28 +138,68 @@ fn record(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance, turn:
     }
 }
 
-fn over_limit(work: &Work<'_>, instance: &Instance, ops: &[Op]) -> Option<Park> {
-    let limit = work.limits.payload_bytes;
-    for op in ops {
-        let (what, len) = match &op.ask {
-            Ask::Send { topic, key, value } => (format!("a record for \"{topic}\""), key.len() + value.len()),
-            Ask::Call { child, input } => (format!("the start of {child}"), input.len()),
-            _ => continue,
+/// What stops a turn that asks for too much. `ends`: it is the last one, and nothing stays open.
+fn over_limit(
+    work: &Work<'_>,
+    instance: &Instance,
+    input: &TurnInput,
+    ops: &[Op],
+    ends: bool,
+) -> Option<Park> {
+    ops.iter().find_map(|op| op_over_limit(&op.ask, work.limits.payload_bytes)).or_else(|| {
+        let most = work.limits.open_ops;
+        let sends = ops.iter().filter(|op| matches!(op.ask, Ask::Send { .. })).count();
+        let drops = ops.iter().filter(|op| matches!(op.ask, Ask::Drop)).count();
+        let closed = match input {
+            TurnInput::Start(_) => 0,
+            TurnInput::Cancel => instance.open.len(),
+            _ => 1,
         };
-        if len > limit {
-            let message = format!("{what} has {len} bytes, the limit is {limit}: send a reference instead");
-            return Some(Park { code: ParkCode::PayloadTooLarge, message });
-        }
+        let open = (instance.open.len() + ops.len()).saturating_sub(sends + 2 * drops + closed);
+        let names = instance.open.iter().map(|open| open.mark.what.name_len()).sum::<usize>()
+            + ops.iter().map(|op| op.mark().what.name_len()).sum::<usize>();
+        let too_many = if sends > most {
+            format!("it sends {sends} records at once, the limit is {most}")
+        } else if open > most && !ends {
+            format!("{open} operations are open at once, the limit is {most}")
+        } else if names > work.limits.payload_bytes / 2 {
+            let most = work.limits.payload_bytes / 2;
+            format!("the names of what it has open and asks for have {names} bytes, the limit is {most}")
+        } else if instance.turns >= work.limits.turns {
+            let message = format!("its history has {} turns, the limit", instance.turns);
+            return Some(Park::new(ParkCode::HistoryTooLong, message));
+        } else {
+            return None;
+        };
+        Some(Park::new(ParkCode::TooManyOps, too_many))
+    })
+}
+
+fn op_over_limit(ask: &Ask, limit: usize) -> Option<Park> {
+    let (what, len) = match ask {
+        Ask::Send { topic, key, value } => (format!("a record for \"{topic}\""), key.len() + value.len()),
+        Ask::Call { child, input } => (format!("the start of {child}"), input.len()),
+        _ => (String::new(), 0),
+    };
+    if len > limit {
+        let message = format!("{what} has {len} bytes, the limit is {limit}: send a reference instead");
+        return Some(Park::new(ParkCode::PayloadTooLarge, message));
     }
-    if instance.open.len() + ops.len() > work.limits.open_ops {
-        let message = format!("more than {} operations are open at once", work.limits.open_ops);
-        return Some(Park { code: ParkCode::TooManyOps, message });
+    match ask {
+        Ask::Run { name } => name_over_limit("a step", name, 0),
+        Ask::Receive { signal } => name_over_limit("a signal", signal, 0),
+        Ask::Call { child, .. } => name_over_limit("a child", &child.id, 1)
+            .or_else(|| name_over_limit("a child's workflow", &child.workflow, 1)),
+        Ask::Send { .. } | Ask::Sleep { .. } | Ask::Drop => None,
     }
-    if instance.turns >= work.limits.turns {
-        let message = format!("its history has {} turns, the limit", instance.turns);
-        return Some(Park { code: ParkCode::HistoryTooLong, message });
-    }
-    None
+}
+
+/// Another lane would refuse a command for such a name, and a call would wait for ever.
+fn name_over_limit(what: &str, name: &str, least: usize) -> Option<Park> {
+    let message =
+        || format!("the name of {what} has {} bytes, it may have {least} to {NAME_MAX_BYTES}", name.len());
+    let fits = (least..=NAME_MAX_BYTES).contains(&name.len());
+    (!fits).then(|| Park::new(ParkCode::BadName, message()))
 }
 
 /// Ends the operation that the input answers.
@@ -196,7 +239,7 @@ fn open(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance, op: Op)
                 op: op.id,
                 attempt: 1,
                 not_before: 0,
-                first: work.from_log && instance.turns == 1,
+                first: work.logged_start.is_some(),
             });
         }
         Ask::Sleep { until: due, .. } => {

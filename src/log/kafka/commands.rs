@@ -231,10 +231,15 @@ impl Feed {
                 let tap =
                     Tap { topic, partition, next: from, waiting: Waiting::default(), paused: false, sink };
                 let added = tap.list().and_then(|l| self.assign(&l));
-                if added.is_ok() {
+                let is_added = added.is_ok();
+                if is_added {
                     self.taps.push(tap);
                 }
-                drop(done.send(added.map_err(|e| LogError::Unavailable(fault::text(&e)))));
+                let told = done.send(added.map_err(|e| LogError::Unavailable(fault::text(&e))));
+                // Whoever asked waits no longer, and asks again: then it must not be here already.
+                if told.is_err() && is_added {
+                    self.unplug(self.taps.len() - 1);
+                }
             }
             Order::Remove { topic, partition, done } => {
                 if let Some(i) = self.taps.iter().position(|t| t.is(&topic, partition)) {

@@ -52,6 +52,17 @@ const FIXED: &[(&str, &str)] = &[
     ("partitioner", "records must land on the lane that owns their key"),
     ("group.id", "it is the app's name"),
     ("group.instance.id", "it is set from the app's own configuration"),
+    ("session.timeout.ms", "it is set from the app's own configuration"),
+    (
+        "heartbeat.interval.ms",
+        "it follows from the session timeout, and is a part of the pause of every hand-over",
+    ),
+    ("socket.timeout.ms", "transactions need one below their own timeout"),
+    ("queue.buffering.max.kbytes", "a process has several producers for each lane, whose memory is bounded"),
+    ("queued.min.messages", "what is read ahead is a part of the memory that restores share"),
+    ("fetch.message.max.bytes", "what is read ahead is a part of the memory that restores share"),
+    ("max.partition.fetch.bytes", "what is read ahead is a part of the memory that restores share"),
+    ("fetch.wait.max.ms", "take-overs wait for the end of a partition as long"),
     ("group.protocol", "membership relies on the classic protocol with static ids"),
     ("partition.assignment.strategy", "lanes must not move when another one does (cooperative-sticky)"),
     ("allow.auto.create.topics", "topics have a fixed number of partitions and are created on purpose"),
@@ -261,7 +272,15 @@ mod tests {
 
     #[test]
     fn properties_that_break_a_promise_are_refused_by_name() {
-        for key in ["enable.auto.commit", "isolation.level", "acks", "transactional.id", "group.id"] {
+        let keys = [
+            "enable.auto.commit",
+            "isolation.level",
+            "acks",
+            "transactional.id",
+            "group.id",
+            "socket.timeout.ms",
+        ];
+        for key in keys {
             let text = with(key, "x").check().unwrap_err().to_string();
             assert!(text.contains(key), "{text}");
         }
