@@ -4,6 +4,7 @@
 //! consumer of its own, compares, and has Kafka forget it.
 
 use super::ledger::{Ledger, Wrong};
+use super::lock::lock;
 use super::records::Found;
 use crate::kit::{Cluster, Isolation};
 use anyhow::{Context, Result};
@@ -11,7 +12,7 @@ use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// What is not there by then, while Kafka is, is lost.
@@ -44,10 +45,6 @@ pub struct Audit {
     ranges: Mutex<Vec<Range>>,
     ledger: Arc<Mutex<Ledger>>,
     judge: fn(&mut Ledger, &Found),
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Audit {

@@ -3,6 +3,7 @@
 //! It must miss none: lanes delete commands a minute after they are done with them. If it does, the model says nothing.
 
 use super::ledger::{Ledger, Wrong};
+use super::lock::lock;
 use super::model::{Model, Said};
 use crate::kit::{Cluster, Isolation};
 use anyhow::Result;
@@ -15,7 +16,7 @@ use sakia::codec::command::{self, Incoming};
 use sakia::codec::headers::{self, Header};
 use sakia::core::history::Outcome;
 use sakia::core::input::{CommandAsk, Waiter};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long the last commands may take to arrive when nothing happens any more.
@@ -35,10 +36,6 @@ pub struct Follower {
     pub model: Model,
     /// Why it proves nothing.
     pub missed: Vec<String>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Follower {

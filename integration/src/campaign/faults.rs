@@ -1,6 +1,7 @@
 //! What was done to the system and when, and how long it took to go on.
 
 use super::ledger::Wrong;
+use super::lock::lock;
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 use serde_json::json;
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Recoveries that are watched at once.
@@ -66,7 +67,7 @@ impl Faults {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn write(&self, state: &mut State, line: &serde_json::Value) {

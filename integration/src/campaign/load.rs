@@ -1,13 +1,14 @@
 //! The load: starts of all kinds at a steady rate, as any producer would send them, as long as there is room.
 
 use super::ledger::Ledger;
+use super::lock::lock;
 use super::workflows::{Alarm, DEPOSITS, Deposit, Transfer, epoch_ms};
 use crate::kit::{Cluster, Writer};
 use anyhow::Result;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Starts that have not ended, at most: while the system is down the load waits.
@@ -29,10 +30,6 @@ pub struct Load {
     ended: AtomicBool,
     /// Starts per second.
     rate: f64,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 const START: (&str, &str) = ("sakia-kind", "start");

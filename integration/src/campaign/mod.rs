@@ -15,6 +15,7 @@ pub mod growth;
 pub mod judgement;
 pub mod ledger;
 pub mod load;
+mod lock;
 pub mod model;
 #[cfg(test)]
 mod model_tests;

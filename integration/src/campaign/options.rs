@@ -3,6 +3,9 @@
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
 
+/// A run of so many minutes has time for longer outages, and for the scenarios that take ten.
+const LONG_RUN_MINUTES: f64 = 20.0;
+
 /// Which broker is attacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
@@ -50,4 +53,11 @@ pub struct Options {
     /// Where logs, state and figures go; a new folder under the cache by default.
     #[arg(long)]
     pub folder: Option<PathBuf>,
+}
+
+impl Options {
+    /// Whether there is time for what takes minutes.
+    pub fn is_long(&self) -> bool {
+        self.minutes >= LONG_RUN_MINUTES
+    }
 }

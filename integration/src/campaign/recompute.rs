@@ -7,6 +7,7 @@
 use super::commands::{Follower, text};
 use super::judgement::Judgement;
 use super::ledger::Wrong;
+use super::lock::lock;
 use super::stage::Stage;
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -15,7 +16,6 @@ use sakia::core::state::{Instance, Key, Row};
 use sakia::store::rocks::{OFFSET_KEY, dump_folder};
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 const FRESH: &str = "fresh";
@@ -40,9 +40,7 @@ pub struct Compared {
 
 /// Compares. All workers have ended, and nothing is open.
 pub fn compare(stage: &mut Stage, follower: &Follower) -> Result<Compared> {
-    let accuse = |stage: &Stage, wrong, what: &str| {
-        stage.ledger.lock().unwrap_or_else(PoisonError::into_inner).accuse(wrong, what);
-    };
+    let accuse = |stage: &Stage, wrong, what: &str| lock(&stage.ledger).accuse(wrong, what);
     if let Err(why) = restore(stage)? {
         accuse(stage, Wrong::Stuck, &why);
         return Ok(Compared::default());
@@ -67,7 +65,7 @@ pub fn compare(stage: &mut Stage, follower: &Follower) -> Result<Compared> {
     for (wrong, what) in judgement.end() {
         accuse(stage, wrong, &what);
     }
-    let mut ledger = stage.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut ledger = lock(&stage.ledger);
     ledger.compare_balances(&model.balances);
     Ok(compared)
 }

@@ -4,6 +4,7 @@ use super::audit::Audit;
 use super::commands::Follower;
 use super::faults::Faults;
 use super::ledger::{Ledger, Wrong};
+use super::lock::lock;
 use super::options::Options;
 use super::recompute::{Compared, compare};
 use super::scenarios::{self, Scenario};
@@ -13,21 +14,14 @@ use super::worker::{PANICKED, PARKED, STOPPED};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// After healing, everything ends within this.
 const RECOVERY: Duration = Duration::from_secs(120);
-/// A run of so many minutes has time for the scenarios that take ten.
-const LONG_RUN_MINUTES: f64 = 20.0;
 const AUDIT_EVERY: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(20);
 /// Group offsets are committed once a second and when a worker ends; markers of the last transactions take a moment.
 const LOOSE_ENDS: Duration = Duration::from_secs(30);
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Runs a campaign and says what came of it.
 pub fn run(options: &Options, seed: u64) -> Result<Verdict> {
@@ -135,8 +129,7 @@ fn folder(options: &Options, seed: u64) -> Result<PathBuf> {
 
 fn choose(options: &Options) -> Result<Vec<&'static Scenario>> {
     if options.scenario.is_empty() {
-        let long = options.minutes >= LONG_RUN_MINUTES;
-        return Ok(scenarios::ALL.iter().filter(|s| long || !s.is_long()).copied().collect());
+        return Ok(scenarios::ALL.iter().filter(|s| options.is_long() || !s.is_long()).copied().collect());
     }
     let find = |name: &String| scenarios::ALL.iter().find(|s| s.name == name).copied();
     options.scenario.iter().map(|n| find(n).with_context(|| format!("no scenario {n}: see --list"))).collect()

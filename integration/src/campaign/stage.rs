@@ -8,6 +8,7 @@ use super::faults::Faults;
 use super::growth::Growth;
 use super::ledger::{Ledger, Wrong};
 use super::load::Load;
+use super::lock::lock;
 use super::options::Options;
 use super::proxy::{self, Link, Rule, Traffic};
 use super::verdict::commit;
@@ -19,7 +20,7 @@ use rand::rngs::StdRng;
 use rdkafka::consumer::Consumer as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
@@ -65,10 +66,6 @@ pub struct Stage {
     pub growth: Growth,
     interrupted: Arc<AtomicBool>,
     _runtime: Runtime,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Stage {
@@ -242,11 +239,6 @@ impl Stage {
     /// Things are late again.
     pub fn kafka_is_back(&self) {
         lock(&self.ledger).clock.go_on();
-    }
-
-    /// Names what has not ended, some of each kind.
-    pub fn list_open(&self, most: usize) -> Vec<String> {
-        lock(&self.ledger).list_open(most)
     }
 
     /// Alarms of a bomb that have not fired.

@@ -1,6 +1,7 @@
 //! What came of a run: exit code, figures for people, and the same as Markdown for docs/reliability.md.
 
 use super::ledger::{EVERY_WRONG, Wrong};
+use super::lock::lock;
 use super::recompute::Compared;
 use super::scenarios::Scenario;
 use super::stage::Stage;
@@ -8,7 +9,6 @@ use crate::process::home;
 use hdrhistogram::Histogram;
 use std::fmt::Write as _;
 use std::process::{Command, ExitCode};
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ impl Verdict {
     /// Counts everything together.
     pub(super) fn of(stage: &Stage, seed: u64, chosen: &[&Scenario], ended: Ended) -> Self {
         let Ended { length, audited, compared, skipped, cut_short } = ended;
-        let ledger = stage.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let ledger = lock(&stage.ledger);
         let (counts, paths) = (stage.faults.counts(), stage.faults.paths());
         let wrong = !ledger.is_clean();
         let mut inconclusive = skipped;

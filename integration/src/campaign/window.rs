@@ -1,8 +1,9 @@
 //! A table over consecutive numbers that forgets its finished beginning, so that a run may last for days, and the clock by
 //! which its entries grow old.
 
+use super::lock::lock;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// How long a finished entry is remembered in full. Longer than any process is paused, so that what such a process does
@@ -48,7 +49,7 @@ impl Clock {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

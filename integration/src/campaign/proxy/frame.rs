@@ -36,18 +36,6 @@ impl Api {
             _ => Api::Other,
         }
     }
-
-    /// Its name in the fault log.
-    pub fn name(self) -> &'static str {
-        match self {
-            Api::Produce => "Produce",
-            Api::Fetch => "Fetch",
-            Api::Heartbeat => "Heartbeat",
-            Api::InitProducerId => "InitProducerId",
-            Api::EndTxn => "EndTxn",
-            Api::Other => "other",
-        }
-    }
 }
 
 /// One request or answer, with its size in front.

@@ -2,8 +2,9 @@
 
 use super::frame::Api;
 use super::rule::{Action, Direction, Rule, Weather};
+use crate::campaign::lock::lock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -14,8 +15,6 @@ pub struct Traffic {
     pub commits: AtomicU64,
     /// Transactions that were asked to abort.
     pub aborts: AtomicU64,
-    /// Frames in either direction.
-    pub frames: AtomicU64,
 }
 
 /// One worker's way to one broker.
@@ -54,7 +53,7 @@ impl Link {
 
     /// Ends what lasts. Connections on which frames vanished are reset, for no stream goes on with a hole in it.
     pub fn heal(&self) {
-        self.lock().clear();
+        lock(&self.rules).clear();
         self.weather.send_modify(|w| {
             let generation = w.generation + u64::from(w.swallowed.is_some());
             *w = Weather { generation, ..Weather::default() };
@@ -63,7 +62,7 @@ impl Link {
 
     /// Adds a rule.
     pub fn arm(&self, rule: Rule) {
-        self.lock().push(rule);
+        lock(&self.rules).push(rule);
     }
 
     /// How many rules have struck so far.
@@ -77,7 +76,7 @@ impl Link {
 
     /// What happens to this frame by a rule; that rule is used up.
     pub(super) fn strike(&self, api: Api, request: bool) -> Option<Action> {
-        let mut rules = self.lock();
+        let mut rules = lock(&self.rules);
         let at = rules.iter_mut().position(|rule| rule.strikes(api, request))?;
         let action = rules.swap_remove(at).action;
         self.struck.send_modify(|n| *n += 1);
@@ -85,14 +84,9 @@ impl Link {
     }
 
     pub(super) fn passed(&self, api: Api, commits: bool) {
-        self.traffic.frames.fetch_add(1, Ordering::Relaxed);
         if api == Api::EndTxn {
             let count = if commits { &self.traffic.commits } else { &self.traffic.aborts };
             count.fetch_add(1, Ordering::Relaxed);
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Rule>> {
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -24,17 +24,6 @@ pub enum Action {
     Late(Duration),
 }
 
-impl Action {
-    /// Its name in the fault log.
-    pub fn name(self) -> &'static str {
-        match self {
-            Action::Lose => "lose",
-            Action::Hold(_) => "hold",
-            Action::Late(_) => "late",
-        }
-    }
-}
-
 /// Waits for the nth exchange of a kind, and strikes once.
 #[derive(Debug, Clone, Copy)]
 pub struct Rule {

@@ -9,8 +9,6 @@ use std::time::Duration;
 const KIND: &str = "Kafka away";
 const KIND_LONG: &str = "Kafka away for five minutes";
 const FIVE_MINUTES: Duration = Duration::from_secs(300);
-/// A run of so many minutes has time for a longer outage now and then.
-const LONG_RUN_MINUTES: f64 = 20.0;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "kafka-away",
@@ -31,7 +29,7 @@ pub(super) const LONG: Scenario = Scenario {
 };
 
 fn play(stage: &mut Stage) -> Result<()> {
-    let long = stage.options.minutes >= LONG_RUN_MINUTES && stage.rng.random_ratio(1, 3);
+    let long = stage.options.is_long() && stage.rng.random_ratio(1, 3);
     let length = if long { draw_ms(stage, 65_000..100_000) } else { draw_ms(stage, 12_000..18_000) };
     take_away(stage, KIND, length)
 }
