@@ -221,8 +221,11 @@ fn play_again(stage: &mut Stage, playable: &[&'static Scenario]) -> Result<()> {
 
 fn progress(faults: &Faults, ledger: &Ledger, next: &str) {
     let made: u64 = faults.counts().values().sum();
-    let (ended, open) = (ledger.workflows(), ledger.open());
-    println!("{:8.1} s  {ended} workflows ended, {open} open, {made} faults; {next}", faults.at_s());
+    let (ended, fired, open) = (ledger.workflows(), ledger.alarms_fired(), ledger.open());
+    let at_s = faults.at_s();
+    println!(
+        "{at_s:8.1} s  {ended} workflows ended, {fired} alarms fired, {open} open, {made} faults; {next}"
+    );
 }
 
 /// Heals, waits until everything has ended, ends the workers, and looks for what is left.

@@ -12,7 +12,8 @@ use std::process::{Command, ExitCode};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// A run of all scenarios that takes so long must have at least this to say anything.
+/// A run of all scenarios that takes so long must have at least this to say anything. Alarms are no workflows here: one scenario
+/// alone starts a million of them.
 const WHOLE_MINUTES: f64 = 30.0;
 const WHOLE_LEAST: [(u64, &str); 3] = [(250, "faults"), (12, "kinds of faults"), (50_000, "workflows")];
 /// And these ways back must have been taken; the first one in any run.
@@ -68,6 +69,7 @@ impl Verdict {
             format!("{seed}, {}, {:.1} min", stage.commit, length.as_secs_f64() / 60.0),
         );
         add("workflows ended", ledger.workflows().to_string());
+        add("alarms fired", ledger.alarms_fired().to_string());
         add("steps called; again under the same key", format!("{}; {}", ledger.calls, ledger.repeated_calls));
         add("records read during the run and again after", audited.to_string());
         add(
