@@ -52,7 +52,11 @@ fn end_with_the_parent() {
 }
 
 async fn leaf(ctx: Ctx<Deps>, n: u64) -> Result<u64> {
-    ctx.run("double", async || Ok(n * 2)).await
+    ctx.run("double", async || {
+        ctx.app().effects.tell(&ctx.idempotency_key(), n).await?;
+        Ok(n * 2)
+    })
+    .await
 }
 
 async fn post(ctx: Ctx<Deps>, (name, bytes): (String, usize)) -> Result<()> {

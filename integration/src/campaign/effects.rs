@@ -4,6 +4,7 @@
 //! once, and the ledger can compare the bodies of one key.
 
 use anyhow::Result;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -31,6 +32,34 @@ impl Effects {
         let mut heard = String::new();
         BufReader::new(stream).read_line(&mut heard).await?;
         if heard.is_empty() { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    }
+}
+
+/// What was heard of the steps of one instance: the hash of each idempotency key, and the body that it carried first.
+#[derive(Debug, Default)]
+pub(super) struct Calls(Vec<(u64, u64)>);
+
+impl Calls {
+    /// Notes one. What this key carried before, if it was heard already.
+    pub(super) fn add(&mut self, key: &str, body: u64) -> Option<u64> {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        let hash = hasher.finish();
+        let first = self.0.iter().find(|(known, _)| *known == hash).map(|(_, first)| *first);
+        if first.is_none() {
+            self.0.push((hash, body));
+        }
+        first
+    }
+
+    /// Whether so many steps told, and each of these bodies was carried.
+    pub(super) fn are(&self, bodies: &[u64]) -> bool {
+        self.0.len() == bodies.len() && bodies.iter().all(|b| self.0.iter().any(|(_, body)| body == b))
+    }
+
+    /// How many steps told.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 }
 

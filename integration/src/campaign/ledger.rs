@@ -1,5 +1,6 @@
 //! The judge: it knows what was started, hears what committed readers see and what steps did, and says what is wrong.
 
+use super::effects::Calls;
 use super::faults::{Faults, times_ms};
 use super::records::Found;
 use super::window::{Clock, Known, Window};
@@ -7,7 +8,6 @@ use super::workflows::{DEPOSITS, epoch_ms};
 use crate::jobs::Seen;
 use hdrhistogram::Histogram;
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -41,8 +41,10 @@ pub(super) struct Job {
     began: bool,
     ended: bool,
     token: Option<u64>,
-    /// Hash of an idempotency key, and the body that it carried. A job has two steps that tell.
-    calls: Vec<(u64, u64)>,
+    /// Of its two steps.
+    calls: Calls,
+    /// Of its child's one step.
+    leaf_calls: Calls,
 }
 
 #[derive(Default)]
@@ -53,6 +55,8 @@ pub(super) struct Transfer {
     credits: u32,
     refunds: u32,
     settled: Option<bool>,
+    /// Of its one step.
+    calls: Calls,
 }
 
 #[derive(Default)]
@@ -192,8 +196,9 @@ impl Ledger {
         if !job.began {
             return Err((Wrong::Lost, format!("job {n} ended and its first record is not there")));
         }
-        if job.calls.len() != 2 || !job.calls.iter().any(|(_, body)| *body == seen.token) {
-            let what = format!("job {n} ended, its steps said {:?}, its token is {}", job.calls, seen.token);
+        if !job.calls.are(&[n, seen.token]) || !job.leaf_calls.are(&[n]) {
+            let (own, leaf) = (&job.calls, &job.leaf_calls);
+            let what = format!("job {n} ended, its steps said {own:?}, its child's {leaf:?}: {seen:?}");
             return Err((Wrong::Effect, what));
         }
         self.jobs.finish(n);
@@ -236,6 +241,13 @@ impl Ledger {
         let (paid, back) = (transfer.credits, transfer.refunds);
         if (transfer.refuse && paid > 0) || (!transfer.refuse && back > 0) {
             return Err((Wrong::Changed, format!("transfer {n} ended in both ways")));
+        }
+        if seen.stage == "settled" && !transfer.calls.are(&[transfer.amount.unsigned_abs()]) {
+            let (amount, calls) = (transfer.amount, &transfer.calls);
+            return Err((
+                Wrong::Effect,
+                format!("transfer {n} of {amount} settled, its step said {calls:?}"),
+            ));
         }
         // The postings are on other partitions than the end, so a reader may come to them in any order.
         if transfer.settled == Some(!transfer.refuse) && transfer.debits == 1 && paid + back == 1 {
@@ -305,16 +317,27 @@ impl Ledger {
     /// A step tells that it runs: `app/workflow/id/run/step`, and what it carries.
     pub fn heard(&mut self, key: &str, body: u64) {
         self.calls += 1;
-        let id = key.split('/').nth(2).unwrap_or_default();
-        let Some(n) = id.strip_prefix("job-").and_then(|n| n.parse().ok()) else { return };
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        let hash = hasher.finish();
-        let Known::Entry(job) = self.jobs.get(n) else { return };
-        match job.calls.iter().find(|(known, _)| *known == hash).copied() {
-            None => job.calls.push((hash, body)),
-            Some((_, first)) if first == body => self.repeated_calls += 1,
-            Some((_, first)) => self.accuse(Wrong::Effect, &format!("{key} carried {first}, then {body}")),
+        let first = match self.calls_of(key.split('/').nth(2).unwrap_or_default()) {
+            Known::Entry(calls) => calls.add(key, body),
+            // What a process that was paused does when it wakes comes within the time that entries are kept.
+            Known::Forgotten => return,
+            Known::Never => return self.accuse(Wrong::Effect, &format!("a step of nobody: {key}, {body}")),
+        };
+        match first {
+            None => {}
+            Some(first) if first == body => self.repeated_calls += 1,
+            Some(first) => self.accuse(Wrong::Effect, &format!("{key} carried {first}, then {body}")),
+        }
+    }
+
+    /// Of the instance of that id, if its steps tell.
+    fn calls_of(&mut self, id: &str) -> Known<'_, Calls> {
+        let Some((kind, n)) = id.rsplit_once('-') else { return Known::Never };
+        match (kind, n.parse()) {
+            ("job", Ok(n)) => self.jobs.get(n).map(|job| &mut job.calls),
+            ("leaf", Ok(n)) => self.jobs.get(n).map(|job| &mut job.leaf_calls),
+            ("transfer", Ok(n)) => self.transfers.get(n).map(|transfer| &mut transfer.calls),
+            _ => Known::Never,
         }
     }
 
@@ -384,7 +407,7 @@ impl Ledger {
     pub fn list_open(&self, most: usize) -> Vec<String> {
         let jobs = self.jobs.all_open().map(|(n, age, j)| {
             let stage = if j.began { "began" } else { "never began" };
-            format!("job-{n}, {} s old, {stage}, {} calls", age.as_secs(), j.calls.len())
+            format!("job-{n}, {} s old, {stage}, {} steps told", age.as_secs(), j.calls.len())
         });
         let transfers = self.transfers.all_open().map(|(n, age, t)| {
             let (d, c, r, s) = (t.debits, t.credits, t.refunds, t.settled);

@@ -14,6 +14,8 @@ pub mod faults;
 pub mod growth;
 pub mod judgement;
 pub mod ledger;
+#[cfg(test)]
+mod ledger_tests;
 pub mod load;
 mod lock;
 pub mod model;

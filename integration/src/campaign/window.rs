@@ -91,6 +91,17 @@ pub enum Known<'a, T> {
     Never,
 }
 
+impl<'a, T> Known<'a, T> {
+    /// The same of a part of the entry.
+    pub fn map<U>(self, part: impl FnOnce(&'a mut T) -> &'a mut U) -> Known<'a, U> {
+        match self {
+            Known::Forgotten => Known::Forgotten,
+            Known::Entry(entry) => Known::Entry(part(entry)),
+            Known::Never => Known::Never,
+        }
+    }
+}
+
 impl<T> Window<T> {
     /// An empty one whose entries grow old by this clock.
     pub fn new(clock: &Clock) -> Self {
