@@ -173,6 +173,11 @@ pub(crate) fn home() -> PathBuf {
 
 /// Runs `integration/kafka` on the cluster of a port.
 pub(crate) fn run_kafka_script(port: u16, arguments: &[&str]) -> Result<()> {
+    ask_kafka_script(port, arguments).map(drop)
+}
+
+/// The same, and returns what it says.
+pub(crate) fn ask_kafka_script(port: u16, arguments: &[&str]) -> Result<String> {
     let script = home().join("kafka");
     let output = Command::new(script).args(arguments).arg("--port").arg(port.to_string()).output()?;
     ensure!(
@@ -180,7 +185,7 @@ pub(crate) fn run_kafka_script(port: u16, arguments: &[&str]) -> Result<()> {
         "integration/kafka {arguments:?}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// A group member in a process of its own.

@@ -1,9 +1,10 @@
 //! The brokers of a run: real ones by `integration/kafka`, or the embedded one in a process of its own.
 
+use super::growth::Place;
 use super::options::{Kind, Options};
 use super::worker::WORKERS;
 use crate::kit::{Cluster, until};
-use crate::process::run_kafka_script as script;
+use crate::process::{ask_kafka_script, run_kafka_script as script};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use std::io::{BufRead, BufReader};
@@ -27,6 +28,8 @@ pub enum Brokers {
         port: u16,
         /// How many nodes.
         count: u16,
+        /// Where they keep everything.
+        folder: PathBuf,
     },
     /// One process of `broker_process`.
     Embedded {
@@ -76,13 +79,14 @@ impl Brokers {
             arguments.push("--apart");
         }
         script(port, &arguments)?;
-        Ok(Brokers::Real { port, count })
+        let folder = ask_kafka_script(port, &["folder"])?.into();
+        Ok(Brokers::Real { port, count, folder })
     }
 
     /// As clients see them that go past the proxies.
     pub fn cluster(&self) -> Cluster {
         match self {
-            Brokers::Real { port, count } => {
+            Brokers::Real { port, count, .. } => {
                 let addresses: Vec<String> = (0..*count).map(|i| format!("127.0.0.1:{}", port + i)).collect();
                 Cluster::new(addresses.join(",")).with_replication(i32::from(*count))
             }
@@ -101,7 +105,7 @@ impl Brokers {
     /// The ports of the proxies of a worker, each with the port that it leads to. None on the embedded broker.
     pub fn proxied(&self, worker: u16) -> Vec<(u16, u16)> {
         match self {
-            Brokers::Real { port, count } => (0..*count)
+            Brokers::Real { port, count, .. } => (0..*count)
                 .map(|node| (port + 40 + 3 * worker + node, port + 20 + 3 * worker + node))
                 .collect(),
             Brokers::Embedded { .. } => Vec::new(),
@@ -116,6 +120,24 @@ impl Brokers {
                 format!("Apache Kafka {version}, {count} broker(s)")
             }
             Brokers::Embedded { .. } => format!("sakia-broker {}", env!("CARGO_PKG_VERSION")),
+        }
+    }
+
+    /// Their processes that run, and their data, for whoever watches what grows.
+    pub fn places(&self) -> Vec<(String, Place)> {
+        match self {
+            Brokers::Real { count, folder, .. } => {
+                let brokers =
+                    (1..=*count).map(|node| (format!("broker {node}"), folder.join(format!("node-{node}"))));
+                let apart =
+                    (*count == 1).then(|| ("the controller".to_string(), folder.join("node-controller")));
+                brokers.chain(apart).flat_map(|(name, node)| places_of_node(&name, &node)).collect()
+            }
+            Brokers::Embedded { folder, child, .. } => {
+                let process = child.as_ref().map(|child| Place::Kafkas(child.id()));
+                let data = Place::Data(folder.clone());
+                process.into_iter().chain([data]).map(|place| ("the broker".to_string(), place)).collect()
+            }
         }
     }
 
@@ -147,7 +169,7 @@ impl Brokers {
     /// Starts all of them again at once: none of several answers before a majority does.
     pub fn revive_all(&mut self) -> Result<()> {
         match self {
-            Brokers::Real { port, count } => std::thread::scope(|scope| {
+            Brokers::Real { port, count, .. } => std::thread::scope(|scope| {
                 let port = *port;
                 let revive = |node: u16| scope.spawn(move || script(port, &["revive", &node.to_string()]));
                 let revived: Vec<_> = (1..=*count).map(revive).collect();
@@ -189,6 +211,14 @@ impl Drop for Brokers {
             Brokers::Embedded { .. } => drop(self.kill(0)),
         }
     }
+}
+
+/// `integration/kafka` notes the process of a node while it runs, with its start time behind.
+fn places_of_node(name: &str, node: &Path) -> Vec<(String, Place)> {
+    let noted = std::fs::read_to_string(node.join("pid")).unwrap_or_default();
+    let process = noted.split_ascii_whitespace().next().and_then(|id| id.parse().ok()).map(Place::Kafkas);
+    let data = Place::Data(node.join("log"));
+    process.into_iter().chain([data]).map(|place| (name.to_string(), place)).collect()
 }
 
 fn signal_child(child: Option<&Child>, signal: Signal) -> Result<()> {

@@ -204,6 +204,7 @@ fn play(stage: &mut Stage, chosen: &[&'static Scenario], skipped: &mut Vec<Strin
         }
         if must {
             play_again(stage, &playable)?;
+            stage.growth.begin();
         }
     }
 }

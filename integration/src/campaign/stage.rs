@@ -5,7 +5,7 @@ use super::brokers::{Brokers, sibling};
 use super::commands::Follower;
 use super::effects;
 use super::faults::Faults;
-use super::growth::Growth;
+use super::growth::{Growth, Place};
 use super::ledger::{Ledger, Wrong};
 use super::load::Load;
 use super::lock::lock;
@@ -179,10 +179,7 @@ impl Stage {
             }
         }
         if self.growth.is_due() {
-            let mut processes = vec![("the campaign".to_string(), std::process::id())];
-            processes.extend(self.workers.iter().filter_map(|w| Some((w.id.clone(), w.process()?))));
-            let folders = self.workers.iter().map(|w| (w.id.clone(), w.state.as_path()));
-            self.growth.look(&processes, folders);
+            self.look_at_growth();
         }
         let mut ledger = lock(&self.ledger);
         let oldest = ledger.oldest_open();
@@ -192,6 +189,20 @@ impl Stage {
             bail!("stuck");
         }
         Ok(())
+    }
+
+    fn look_at_growth(&mut self) {
+        let mut places = self.brokers.places();
+        places.push(("the campaign".into(), Place::Ours(std::process::id())));
+        for worker in &self.workers {
+            places.extend(worker.process().map(|id| (worker.id.clone(), Place::Ours(id))));
+            places.push((worker.id.clone(), Place::State(worker.state.clone())));
+        }
+        let ended = {
+            let ledger = lock(&self.ledger);
+            ledger.workflows() + ledger.alarms_fired()
+        };
+        self.growth.look(places, ended);
     }
 
     /// Waits for others than the workers, which have been stopped and stay so; whether it held.

@@ -56,6 +56,10 @@ impl Verdict {
         let kinds = chosen.iter().flat_map(|s| s.kinds).filter(|kind| !counts.contains_key(**kind));
         inconclusive.extend(kinds.map(|kind| format!("it never happened: {kind}")));
         let whole = stage.options.scenario.is_empty() && stage.options.minutes >= WHOLE_MINUTES;
+        inconclusive.extend(stage.growth.outgrown());
+        if whole && !stage.growth.is_judged() {
+            inconclusive.push("too short after the first deck to see whether anything grows".into());
+        }
         for path in if whole { WHOLE_PATHS } else { &WHOLE_PATHS[..1] } {
             if !paths.contains_key(*path) {
                 inconclusive.push(format!("it was never seen: {path}"));
