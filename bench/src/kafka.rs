@@ -50,7 +50,7 @@ fn base(brokers: &str) -> ClientConfig {
 }
 
 const RECORD_SIZE: (&str, &str) = ("max.message.bytes", "2097152");
-/// Settings of an app's commands, replies and other topics.
+/// Settings of an app's replies and dead letters, and of topics of others.
 pub(crate) const PLAIN: &[(&str, &str)] = &[RECORD_SIZE];
 /// Settings of an app's commands.
 const COMMANDS: &[(&str, &str)] = &[("message.timestamp.type", "LogAppendTime"), RECORD_SIZE];
@@ -83,13 +83,13 @@ impl NewOne {
     }
 }
 
-/// Makes the topics of an app, as `sakia topics init` would. Replies have one partition: there is one client.
+/// Makes the topics of an app, as `sakia topics init` would; how long replies and dead letters are kept, nobody here lives to
+/// see. Replies have one partition: there is one client.
 pub(crate) fn make_app_topics(brokers: &str, app: &str, lanes: i32, copies: i32) -> Result<()> {
     let parts = [
         ("commands", lanes, COMMANDS),
         ("journal", lanes, JOURNAL),
         ("changelog", lanes, CHANGELOG),
-        ("events", lanes, PLAIN),
         ("replies", 1, PLAIN),
         ("dlq", lanes, PLAIN),
     ];

@@ -1,7 +1,7 @@
 //! D: a lane of ten million rows whose disk is gone, or several lanes with as many. How long until all answer, against how
 //! long it takes only to read the same topic?
 //!
-//! The changelog is written here, in the form in which a lane writes it: five million instances that wait for a signal,
+//! The changelog is written here, in the form in which a lane writes it: ten million instances that wait for a signal,
 //! in checkpoints of 10,000 rows, which is where a lane under load ends one.
 
 use super::{Curves, Ground};
