@@ -17,8 +17,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-/// Appends of a lane in flight, as Sakia has.
+/// Appends of a lane in flight, and as long as each carries so many facts: as Sakia has.
 const APPENDS: usize = 2;
+const LARGE_APPENDS: usize = 4;
+const LARGE_FACTS: usize = 64;
 /// Bytes of a fact, of an instance's row, of the position and of a reply, about.
 const FACT: usize = 32;
 const ROW: usize = 100;
@@ -84,6 +86,22 @@ struct Lane {
 struct Work {
     journal: Producer,
     topic: String,
+    flight: Flight,
+}
+
+/// How the facts of a lane's workflows are spread over the appends in flight.
+struct Flight {
+    appends: usize,
+    /// Facts in one append, at most: as much in each. All of them in one would leave none for the next.
+    facts: usize,
+}
+
+impl Flight {
+    fn of(workflows: usize) -> Self {
+        let is_large = workflows >= LARGE_APPENDS * LARGE_FACTS;
+        let appends = if is_large { LARGE_APPENDS } else { APPENDS };
+        Flight { appends, facts: workflows.div_ceil(appends) }
+    }
 }
 
 struct Checkpoints {
@@ -100,7 +118,8 @@ impl Lane {
         let journal = id("journal")?;
         journal.begin()?;
         let checkpoints = Checkpoints { pair: [id("a")?, id("b")?], changelog, replies };
-        Ok(Lane { work: Work { journal, topic }, checkpoints, workflows })
+        let work = Work { journal, topic, flight: Flight::of(workflows) };
+        Ok(Lane { work, checkpoints, workflows })
     }
 
     /// Goes on until told to end, and until nothing is in flight then.
@@ -123,15 +142,15 @@ impl Work {
         (to_commit, committed): (Sender<usize>, &Receiver<usize>),
         (steps, end): (&AtomicU64, &AtomicBool),
     ) -> Result<()> {
-        let mut ready = vec![Group { workflows, steps: 0 }];
+        let mut ready = VecDeque::from([Group { workflows, steps: 0 }]);
         let (mut appended, mut done, mut committing) = (VecDeque::new(), 0, 0);
         loop {
             if end.load(Ordering::Relaxed) {
                 ready.clear();
                 done = 0;
             }
-            if !ready.is_empty() && appended.len() < APPENDS {
-                let group = std::mem::take(&mut ready);
+            while !ready.is_empty() && appended.len() < self.flight.appends {
+                let group = take(&mut ready, self.flight.facts);
                 let facts: usize = group.iter().map(|g| g.workflows).sum();
                 self.journal.send(&self.topic, &record(None, facts * FACT))?;
                 appended.push_back(group);
@@ -146,7 +165,7 @@ impl Work {
                     steps.fetch_add(workflows as u64, Ordering::Relaxed);
                     match before + 1 {
                         STEPS => done += workflows,
-                        steps => ready.push(Group { workflows, steps }),
+                        steps => ready.push_back(Group { workflows, steps }),
                     }
                 }
             } else if committing == 0 {
@@ -154,10 +173,27 @@ impl Work {
             }
             if let Some(workflows) = next(committed, !appended.is_empty() || !ready.is_empty())? {
                 committing = 0;
-                ready.push(Group { workflows, steps: 0 });
+                ready.push_back(Group { workflows, steps: 0 });
             }
         }
     }
+}
+
+/// Groups of so many workflows in all, at most; the rest stays.
+fn take(ready: &mut VecDeque<Group>, most: usize) -> Vec<Group> {
+    let (mut taken, mut room) = (Vec::new(), most);
+    while room > 0
+        && let Some(mut group) = ready.pop_front()
+    {
+        let workflows = group.workflows.min(room);
+        room -= workflows;
+        taken.push(Group { workflows, steps: group.steps });
+        group.workflows -= workflows;
+        if group.workflows > 0 {
+            ready.push_front(group);
+        }
+    }
+    taken
 }
 
 /// What was committed, if anything was; waits for it if there is nothing else to do.
@@ -190,4 +226,25 @@ impl Checkpoints {
 
 fn record(key: Option<&str>, bytes: usize) -> Record {
     Record { key: key.map(|k| k.as_bytes().to_vec()), value: Some(vec![b'.'; bytes]), headers: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_has_two_appends_in_flight_or_four_large_ones() {
+        let of = |workflows| Flight::of(workflows);
+        assert_eq!((of(64).appends, of(64).facts), (2, 32));
+        assert_eq!((of(255).appends, of(256).appends, of(512).facts), (2, 4, 128));
+    }
+
+    #[test]
+    fn a_group_that_does_not_fit_is_divided() {
+        let mut ready = VecDeque::from([Group { workflows: 3, steps: 1 }, Group { workflows: 5, steps: 2 }]);
+        let sizes = |groups: &[Group]| groups.iter().map(|g| (g.workflows, g.steps)).collect::<Vec<_>>();
+        assert_eq!(sizes(&take(&mut ready, 4)), [(3, 1), (1, 2)]);
+        assert_eq!(sizes(&take(&mut ready, 9)), [(4, 2)]);
+        assert!(ready.is_empty() && take(&mut ready, 9).is_empty());
+    }
 }
