@@ -193,10 +193,13 @@ const SECTIONS: &[Section] = &[
     Section {
         workload: "Z",
         title: "a long time at 80 % of the maximum",
-        about: "Ten-step workflows started at a steady rate. First and last are the first and the last tenth. RSS is the mean of the looks of ten seconds, least RSS the least of them.",
+        about: "Ten-step workflows started at a steady rate, 80 % of the maximum, which is the best of 64 and 512 in flight. Due and started are what was to be started and what the load generator did start. First and last are the first and the last tenth; p99 is from the moment at which a start was due. RSS is the mean of the looks of ten seconds, least RSS the least of them.",
         columns: &[
             ("minutes", "minutes"),
             ("max_per_second", "maximum /s"),
+            ("max_in_flight", "in flight at it"),
+            ("due_per_second", "due /s"),
+            ("started_per_second", "started /s"),
             ("first_per_second", "first /s"),
             ("last_per_second", "last /s"),
             ("first_p99_ms", "first p99 ms"),
