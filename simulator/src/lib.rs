@@ -30,5 +30,5 @@ mod wire;
 mod world;
 
 pub use run::{Report, run};
-pub use sakia::lane::{Mutation, mutate};
+pub use sakia::core::mutation::{Mutation, mutate};
 pub use sweep::{Sweep, sweep, threads};

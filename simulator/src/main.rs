@@ -21,7 +21,7 @@ struct Args {
     /// Stop after so many that break a promise.
     #[arg(long, default_value_t = 10)]
     most: usize,
-    /// Make this mistake in every lane, by the name that `src/lane/mutation.rs` has for it.
+    /// Make this mistake in every lane, by the name that `src/core/mutation.rs` has for it.
     #[arg(long)]
     mutation: Option<String>,
 }

@@ -1,7 +1,7 @@
 //! Many simulations: seeds are independent, so they run on all cores, each in one thread.
 
 use crate::run::{Report, run};
-use sakia::lane::{Mutation, mutate};
+use sakia::core::mutation::{Mutation, mutate};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Mutex;

@@ -3,7 +3,7 @@
 use crate::broker::{Place, Refusal, TxnNumber};
 use crate::world::{Sim, World};
 use bytes::Bytes;
-use sakia::lane::{Mutation, mutated};
+use sakia::core::mutation::{Mutation, mutated};
 use sakia::log::{Appended, JournalAcks, NewRecord};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -13,6 +13,10 @@ pub mod ids;
 pub mod input;
 pub mod limits;
 pub mod machine;
+#[cfg(feature = "mutations")]
+pub mod mutation;
+#[cfg(not(feature = "mutations"))]
+pub(crate) mod mutation;
 pub mod retry;
 pub mod state;
 pub mod tables;

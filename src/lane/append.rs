@@ -4,11 +4,11 @@
 
 use super::acks::Acks;
 use super::fault::crash_point;
-use super::mutation::{Mutation, mutated};
 use super::{Host, LaneConfig, LaneEnd};
 use crate::codec::journal;
 use crate::core::fact::{Fact, JournalRecord};
 use crate::core::ids::Millis;
+use crate::core::mutation::{Mutation, mutated};
 use crate::log::Journal;
 use std::sync::Arc;
 use std::time::Duration;

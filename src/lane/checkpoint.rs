@@ -12,11 +12,11 @@
 
 use super::acks::Acks;
 use super::fault::crash_point;
-use super::mutation::{Mutation, mutated};
 use super::watched::Watched;
 use super::{Event, Host, Join, LaneConfig, letters};
 use crate::codec::group::{self, Group};
 use crate::codec::{headers, key, row};
+use crate::core::mutation::{Mutation, mutated};
 use crate::core::state::{Key, Position, Row};
 use crate::log::{Checkpoints, Committed, LogError, NewRecord};
 use crate::store::Write;

@@ -1,7 +1,6 @@
 //! State, core and code of a lane: applies inputs in order, live and in replay alike.
 
 use super::agenda::Agenda;
-use super::mutation::{Mutation, mutated};
 use super::overlay::Overlay;
 use super::perform::{Live, Outbox, Performer};
 use super::{LaneConfig, LaneEnd, describe};
@@ -11,6 +10,7 @@ use crate::core::action::Reply;
 use crate::core::fact::JournalRecord;
 use crate::core::ids::Millis;
 use crate::core::machine::Machine;
+use crate::core::mutation::{Mutation, mutated};
 use crate::log::{NewRecord, Record};
 use crate::store::StoreError;
 use crate::workflow::executor::LaneExecutor;

@@ -25,7 +25,6 @@ mod engine;
 mod fault;
 mod host;
 mod letters;
-mod mutation;
 mod overlay;
 mod perform;
 mod progress;
@@ -41,8 +40,6 @@ mod turnstile;
 mod watched;
 
 pub use host::{Host, Join};
-#[cfg(feature = "mutations")]
-pub use mutation::{Mutation, mutate, mutated};
 pub use restore_budget::RestoreBudget;
 pub use run::Lane;
 pub use takeover::{Takeover, take_over};

@@ -1,9 +1,9 @@
 //! The state of a lane as of the inputs applied: what is not yet committed, over what is being committed, over the
 //! store. The store never sees a write whose transaction has not committed.
 
-use super::mutation::{Mutation, mutated};
 use super::reads::Reads;
 use crate::codec::{key, row};
+use crate::core::mutation::{Mutation, mutated};
 use crate::core::state::{Key, Row};
 use crate::core::tables::Tables;
 use crate::store::{Store, StoreError, Write};

@@ -1,13 +1,13 @@
 //! Performs what the core decided: outgoing things gather for the checkpoint, attempts wait for the journal.
 
 use super::agenda::{Agenda, Attempt};
-use super::mutation::{Mutation, mutated};
 use super::{LaneConfig, letters};
 use crate::codec::command::{self, CommandRecord};
 use crate::codec::reply::{self, Answer};
 use crate::core::action::Action;
 use crate::core::ids::Millis;
 use crate::core::input::{Command, ReplyTo};
+use crate::core::mutation::{Mutation, mutated};
 use crate::log::{NewRecord, Record};
 
 /// What leaves with the next checkpoint.

@@ -1,9 +1,9 @@
 //! Replay: what the journal holds behind the position is applied again, each record after the commands that it names.
 
 use super::engine::Engine;
-use super::mutation::{Mutation, mutated};
 use super::{Host, LaneConfig, LaneEnd};
 use crate::codec::journal;
+use crate::core::mutation::{Mutation, mutated};
 use crate::core::state::Position;
 use crate::log::{Isolation, Log, LogReader, Record};
 use std::time::Duration;

@@ -1,13 +1,13 @@
 //! Restore: brings a store up to its changelog. Refuses a checkpoint that is torn (rule B).
 
 use super::fault::crash_point;
-use super::mutation::{Mutation, mutated};
 use super::progress::Progress;
 use super::restore_budget::Share;
 use super::{Host, LaneConfig, LaneEnd};
 use crate::codec::group::Group;
 use crate::codec::{headers, key, row};
 use crate::core::ids::Millis;
+use crate::core::mutation::{Mutation, mutated};
 use crate::core::state::{Key, Position, Row};
 use crate::log::{Isolation, Lent, Log, OffsetRange};
 use crate::store::{Batch, Store};

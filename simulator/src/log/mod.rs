@@ -12,7 +12,7 @@ use crate::world::World;
 use checkpoints::SimCheckpoints;
 use journal::SimJournal;
 use reader::SimReader;
-use sakia::lane::{Mutation, mutated};
+use sakia::core::mutation::{Mutation, mutated};
 use sakia::log::{
     Checkpoints, Isolation, JournalAcks, LaneNames, LaneWriter, Log, LogError, LogReader, OffsetRange,
 };

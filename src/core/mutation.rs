@@ -126,6 +126,6 @@ pub use active::{mutate, mutated};
 
 /// Whether this mistake is to be made.
 #[cfg(not(feature = "mutations"))]
-pub(super) const fn mutated(_: Mutation) -> bool {
+pub(crate) const fn mutated(_: Mutation) -> bool {
     false
 }
