@@ -3,7 +3,8 @@
 //! What runs is the production code: core, executor, take-over, append, checkpoint, restore, replay. What is simulated
 //! is everything around it: [`run`] makes processes that own lanes, crash, stop and wake up again; a Kafka that loses
 //! requests and answers, fences, compacts and restarts; clients; and workflows made of random programs. After every
-//! event the promises are checked, most of them by a second opinion: the core alone, fed with what the log holds.
+//! event the promises are checked, most of them by a second opinion: the core alone, fed with what the log holds. What the
+//! core itself could get wrong is checked at the end, from what the log holds and what the workflows' code saw.
 //!
 //! ```
 //! let report = sakia_simulator::run(1);
@@ -20,6 +21,7 @@ mod host;
 mod lanes;
 mod log;
 mod model;
+mod outside;
 mod profile;
 mod program;
 mod run;

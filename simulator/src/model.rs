@@ -3,6 +3,7 @@
 
 use crate::broker::Broker;
 use crate::lanes::{lane_config, partition_for};
+use crate::outside::{self, Notes};
 use crate::program::registry;
 use crate::seen::{Commit, Outgoing, Seen};
 use crate::world::Sim;
@@ -12,9 +13,12 @@ use sakia::codec::reply::{self, Answer};
 use sakia::codec::{key, row};
 use sakia::core::action::Action;
 use sakia::core::fact::JournalRecord;
+use sakia::core::history::TurnInput;
+use sakia::core::ids::InstanceKey;
+use sakia::core::input::CommandAsk;
 use sakia::core::machine::Machine;
 use sakia::core::state::{Instance, Key, Row, Status};
-use sakia::core::tables::Tables;
+use sakia::core::tables::{Tables, history};
 use sakia::lane::LaneConfig;
 use sakia::log::{Isolation, Record};
 use sakia::workflow::ReadyQueue;
@@ -52,6 +56,8 @@ pub(crate) struct Model {
     outgoing: Vec<Outgoing>,
     next_command: i64,
     seq: u64,
+    /// What is checked without the core.
+    pub(crate) notes: Notes,
 }
 
 impl Model {
@@ -77,6 +83,7 @@ impl Model {
             outgoing: Vec::new(),
             next_command: 0,
             seq: 0,
+            notes: Notes::default(),
         }
     }
 
@@ -99,6 +106,7 @@ impl Model {
             ));
         }
         self.pins(seen)?;
+        self.notes.left(&commit.outgoing);
         self.tables.touched.clear();
         self.outgoing.clear();
         Ok(())
@@ -117,22 +125,30 @@ impl Model {
             && record.offset < offset
         {
             self.next_command = record.offset + 1;
-            self.command(&record);
+            self.command(&record)?;
         }
         self.next_command = self.next_command.max(offset);
         Ok(())
     }
 
-    fn command(&mut self, record: &Record) {
+    fn command(&mut self, record: &Record) -> Result<(), String> {
         let at = u64::try_from(record.timestamp_ms).unwrap_or(0);
+        let mut started = None;
         let actions = match command::decode(record.key.as_ref(), record.value.as_ref(), &record.headers) {
             Ok(Incoming::Command(command)) => {
+                let found = instance_in(&self.tables.rows, &command.to);
+                self.notes.command(&command, found);
+                started = matches!(command.ask, CommandAsk::Start { .. }).then(|| command.to.clone());
                 self.machine.apply_command(&mut self.tables, &mut self.executor, at, command)
             }
             Ok(_) => Vec::new(),
             Err((code, text)) => self.machine.reject(at, code, text),
         };
         self.perform(actions, Some(record));
+        match started.filter(|key| self.instance(key).is_none()) {
+            Some(key) => Err(format!("command {} starts {key}, which is not there after it", record.offset)),
+            None => Ok(()),
+        }
     }
 
     fn facts(&mut self, record: &JournalRecord) {
@@ -226,7 +242,7 @@ impl Model {
             };
             match &instance.status {
                 Status::Completed(result) => {
-                    let trace: Vec<String> = serde_json::from_slice(result).map_err(|e| e.to_string())?;
+                    let trace = outside::trace_of(result)?;
                     let known = format!("{}/{}/{}/{}", self.config.app, key.workflow, key.id, instance.run);
                     let longer = seen.pins.get(&known).is_some_and(|pin| pin.len() > trace.len());
                     if longer {
@@ -236,6 +252,7 @@ impl Model {
                         ));
                     }
                     seen.pin(&known, &trace)?;
+                    outside::nothing_was_early(&known, &trace)?;
                 }
                 Status::Parked(park) => return Err(format!("{key} parks: {}", park.message)),
                 Status::Running | Status::Failed(_) | Status::Cancelled(_) => {}
@@ -262,7 +279,7 @@ impl Model {
     }
 
     /// Instances that have not ended.
-    pub(crate) fn running(&self) -> Vec<(sakia::core::ids::InstanceKey, Instance)> {
+    pub(crate) fn running(&self) -> Vec<(InstanceKey, Instance)> {
         let running = |(key, row): (&Key, &Row)| match (key, row) {
             (Key::Instance(key), Row::Instance(instance)) if !instance.status.has_ended() => {
                 Some((key.clone(), (**instance).clone()))
@@ -270,5 +287,38 @@ impl Model {
             _ => None,
         };
         self.tables.rows.iter().filter_map(running).collect()
+    }
+
+    /// Instances that have completed, and with what.
+    pub(crate) fn completed(&self) -> impl Iterator<Item = (&InstanceKey, &Bytes)> {
+        self.tables.rows.iter().filter_map(|(key, row)| match (key, row) {
+            (Key::Instance(key), Row::Instance(instance)) => match &instance.status {
+                Status::Completed(result) => Some((key, result)),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
+    pub(crate) fn instance(&self, key: &InstanceKey) -> Option<&Instance> {
+        instance_in(&self.tables.rows, key)
+    }
+
+    /// The signals that a running instance was given, in order.
+    pub(crate) fn delivered(&mut self, key: &InstanceKey, instance: &Instance) -> Result<Vec<Bytes>, String> {
+        let turns = history(&mut self.tables, key, instance)
+            .map_err(|missing| format!("{key} lacks turn {} of its history", missing.0))?;
+        let signals = turns.into_iter().filter_map(|turn| match turn.input {
+            TurnInput::Signal { payload, .. } => Some(payload),
+            _ => None,
+        });
+        Ok(signals.collect())
+    }
+}
+
+fn instance_in<'a>(rows: &'a BTreeMap<Key, Row>, key: &InstanceKey) -> Option<&'a Instance> {
+    match rows.get(&Key::Instance(key.clone())) {
+        Some(Row::Instance(instance)) => Some(instance),
+        _ => None,
     }
 }

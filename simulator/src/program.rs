@@ -10,11 +10,16 @@ use sakia::{Ctx, Error, Result, Retry, Signal, Topic, Workflow};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub(crate) const PROGRAM: Workflow<Vec<Op>, Vec<String>> = Workflow::new("program");
 pub(crate) const SIGNAL: Signal<String> = Signal::new("go");
 pub(crate) const OUT: Topic<String, Vec<String>> = Topic::new("out");
+
+/// What the trace has of a record that the code sent.
+pub(crate) const SENT: &str = "sent";
+/// What it has of a wait that ended before its time.
+pub(crate) const EARLY: &str = "woke early";
 
 /// One operation of a program.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -68,7 +73,7 @@ pub(crate) fn registry(host: &Arc<SimHost>) -> Arc<Registry> {
     Arc::new(registry)
 }
 
-/// What the code has seen so far: results of steps and children, signals, timeouts, in order.
+/// What the code has seen so far: results of steps and children, signals, timeouts, and what it sent, in order.
 type Trace = RefCell<Vec<String>>;
 
 async fn program(ctx: Ctx<SimHost>, ops: Vec<Op>) -> Result<Vec<String>> {
@@ -105,23 +110,26 @@ async fn one(ctx: &Ctx<SimHost>, op: &Op, trace: &Trace) -> Result<()> {
             saw(said("step", ctx.run("step", body).retry(retry).await)?);
         }
         Op::Sleep(ms) => {
-            ctx.sleep(Duration::from_millis(*ms)).await?;
-            saw("slept".into());
+            let (since, length) = (ctx.now(), Duration::from_millis(*ms));
+            ctx.sleep(length).await?;
+            saw(waited(ctx, since, length, "slept"));
         }
         Op::Receive => saw(format!("got {}", ctx.recv(SIGNAL).await?)),
         Op::ReceiveWithin(ms) => {
-            match ctx.recv(SIGNAL).timeout(Duration::from_millis(*ms)).await? {
+            let (since, length) = (ctx.now(), Duration::from_millis(*ms));
+            match ctx.recv(SIGNAL).timeout(length).await? {
                 Some(signal) => saw(format!("got {signal}")),
-                None => saw("timed out".into()),
+                None => saw(waited(ctx, since, length, "timed out")),
             };
         }
         Op::Call(child, ops) => {
             let result = ctx.call(PROGRAM, child, ops.clone()).await.map(|all| all.join("+"));
-            saw(said("child", result)?);
+            saw(said(&format!("child {child}"), result)?);
         }
         Op::Send => {
             let seen = trace.borrow().clone();
             ctx.send(OUT, &ctx.id(), seen);
+            saw(SENT.into());
         }
         Op::Join(left, right) => {
             let (left, right) = sakia::join!(all(ctx, left, trace), all(ctx, right, trace));
@@ -133,6 +141,12 @@ async fn one(ctx: &Ctx<SimHost>, op: &Op, trace: &Trace) -> Result<()> {
         },
     }
     Ok(())
+}
+
+/// The end of a wait as the trace has it.
+fn waited(ctx: &Ctx<SimHost>, since: SystemTime, length: Duration, end: &str) -> String {
+    let passed = ctx.now().duration_since(since).unwrap_or_default();
+    if passed < length { EARLY.into() } else { end.into() }
 }
 
 /// A result as the trace has it. A cancel ends the program; any other failure is seen and lived with.

@@ -3,6 +3,7 @@
 use crate::chaos::Chaos;
 use crate::client::Client;
 use crate::model::Model;
+use crate::outside;
 use crate::profile::Profile;
 use crate::task::{NewTask, Task};
 use crate::world::{Process, Sim};
@@ -124,8 +125,11 @@ impl Run {
             events += 1;
             if self.is_quiet() {
                 let running: Vec<_> = self.models.iter().flat_map(Model::running).collect();
-                if running.is_empty() || self.is_torn() {
+                if self.is_torn() {
                     return;
+                }
+                if running.is_empty() {
+                    return self.sim.world().check(outside::at_end(&self.models));
                 }
                 if cancelled {
                     let names: Vec<String> =
@@ -133,6 +137,7 @@ impl Run {
                     return self.sim.world().violated(format!("never ended: {}", names.join(", ")));
                 }
                 // They wait for signals that nobody sends.
+                self.sim.world().check(outside::at_rest(&mut self.models));
                 cancelled = true;
                 for (key, _) in running {
                     self.client.cancel(&self.sim, &key);

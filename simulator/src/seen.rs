@@ -276,7 +276,7 @@ impl LaneSeen {
 }
 
 impl World {
-    fn check(&mut self, checked: Result<(), String>) {
+    pub(crate) fn check(&mut self, checked: Result<(), String>) {
         if let Err(what) = checked {
             self.violated(what);
         }
