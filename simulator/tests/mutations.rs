@@ -6,7 +6,7 @@ use sakia_simulator::{Mutation, sweep, threads};
 const SEEDS: u64 = 2_000;
 
 #[test]
-fn every_mistake_in_the_protocol_is_found() {
+fn every_mistake_is_found() {
     let mut unseen = Vec::new();
     for mutation in Mutation::ALL {
         let sum = sweep(0..SEEDS, threads(), Some(*mutation), 1);

@@ -3,7 +3,7 @@
 
 macro_rules! mutations {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// One mistake in the protocol of a lane or of its log.
+        /// One mistake: in the protocol of a lane or of its log, or in what the core decides.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[cfg_attr(
             not(feature = "mutations"),
@@ -91,6 +91,26 @@ mutations! {
     FenceJournalOnly,
     /// Only the ids of the checkpoints are fenced.
     FenceCheckpointsOnly,
+    /// The core does not apply a start that the log holds.
+    StartLost,
+    /// The core does not apply the start of a child on its parent's lane.
+    ChildStartLost,
+    /// The core drops a signal for which nobody waits yet.
+    SignalDropped,
+    /// The core keeps a signal that it has delivered, and delivers it again.
+    SignalTwice,
+    /// The core tells a client that it has noted a cancel, and does nothing else about it.
+    CancelLost,
+    /// The core does not tell a parent of the end of a child that the log tells of.
+    ChildEndLost,
+    /// The core tells a parent that its child failed, however it ended.
+    ChildOutcomeLost,
+    /// The core does not tell the clients that wait for an instance how it ended.
+    WaiterForgotten,
+    /// The core loses what an instance sends.
+    SendLost,
+    /// The core sets a timer for half of the time.
+    SleepShort,
 }
 
 #[cfg(feature = "mutations")]

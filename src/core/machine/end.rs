@@ -6,6 +6,7 @@ use crate::core::error::{Failure, FailureKind};
 use crate::core::history::{Outcome, Turn};
 use crate::core::ids::InstanceKey;
 use crate::core::input::{Command, CommandAsk, Waiter};
+use crate::core::mutation::{Mutation, mutated};
 use crate::core::state::{Instance, Key, Status};
 use crate::core::tables::turn_rows;
 
@@ -26,7 +27,9 @@ pub(super) fn finish(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Inst
         Err(f) => Status::Failed(f),
     };
     for waiter in std::mem::take(&mut instance.waiters) {
-        tell(work, waiter, outcome.clone());
+        if !(mutated(Mutation::WaiterForgotten) && matches!(waiter, Waiter::Client(_))) {
+            tell(work, waiter, outcome.clone());
+        }
     }
     work.executor.forget(key);
     work.actions.push(Action::Forget(key.clone()));

@@ -3,6 +3,7 @@
 use super::{Work, turn};
 use crate::core::error::RejectCode;
 use crate::core::ids::InstanceKey;
+use crate::core::mutation::{Mutation, mutated};
 use crate::core::state::{Key, Row, Status};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -37,6 +38,9 @@ pub(super) fn apply(work: &mut Work<'_>, key: InstanceKey, name: Arc<str>, paylo
             RejectCode::MailboxFull,
             format!("signal \"{name}\" for {key}: {} signals wait there already", instance.mail.len()),
         );
+    }
+    if mutated(Mutation::SignalDropped) && !turn::waits_for(&instance, &name) {
+        return;
     }
     let number = instance.next_mail;
     instance.next_mail += 1;

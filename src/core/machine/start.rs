@@ -5,6 +5,7 @@ use crate::core::error::{Failure, RejectCode};
 use crate::core::history::TurnInput;
 use crate::core::ids::{InstanceKey, Millis};
 use crate::core::input::{Command, CommandAsk, Waiter};
+use crate::core::mutation::{Mutation, mutated};
 use crate::core::state::Instance;
 use bytes::Bytes;
 
@@ -18,6 +19,9 @@ pub(super) fn apply(
     waiter: Option<Waiter>,
     logged: Option<Millis>,
 ) {
+    if mutated(if logged.is_some() { Mutation::StartLost } else { Mutation::ChildStartLost }) {
+        return;
+    }
     if work.load(&key).is_some() {
         if let Some(waiter) = waiter {
             await_result::apply(work, &key, waiter);

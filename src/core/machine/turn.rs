@@ -9,11 +9,17 @@ use crate::core::executor::TurnEnd;
 use crate::core::history::{Ask, MarkKind, Op, Turn, TurnInput};
 use crate::core::ids::{InstanceKey, NAME_MAX_BYTES, OpId};
 use crate::core::input::{Command, CommandAsk, ParentLink, Waiter};
+use crate::core::mutation::{Mutation, mutated};
 use crate::core::state::{Instance, Key, OpenOp, Row, Status, Step, Timer};
 use crate::core::tables::history;
 
 pub(super) fn is_open(instance: &Instance, op: OpId) -> bool {
     instance.open.iter().any(|o| o.mark.id == op)
+}
+
+/// Whether the code waits for a signal of this name.
+pub(super) fn waits_for(instance: &Instance, signal: &str) -> bool {
+    instance.open.iter().any(|o| matches!(&o.mark.what, MarkKind::Receive(name) if **name == *signal))
 }
 
 /// Delivers one input, then the signals for which the code now waits.
@@ -82,7 +88,7 @@ pub(super) fn deliver_mail(work: &mut Work<'_>, key: &InstanceKey, instance: &mu
         if take(work, key, instance, TurnInput::Signal { op, payload }).is_err() {
             return;
         }
-        if !instance.status.has_ended() {
+        if !instance.status.has_ended() && !mutated(Mutation::SignalTwice) {
             instance.mail.remove(at);
             work.tables.delete(&row);
         }
@@ -229,6 +235,7 @@ fn open(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance, op: Op)
     let mut until = 0;
     match op.ask {
         Ask::Drop => return drop_one(work, key, instance, op.id),
+        Ask::Send { .. } if mutated(Mutation::SendLost) => return,
         Ask::Send { topic, key, value } => return work.actions.push(Action::Send { topic, key, value }),
         Ask::Run { .. } => {
             let step = Step { run, failed_attempts: 0, retry_at: 0, last_failure: None };
@@ -243,6 +250,8 @@ fn open(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance, op: Op)
             });
         }
         Ask::Sleep { until: due, .. } => {
+            let early = if mutated(Mutation::SleepShort) { due.saturating_sub(work.now) / 2 } else { 0 };
+            let due = due - early;
             until = due;
             work.tables.create(Key::Timer(due, key.clone(), op.id), Row::Timer(Timer { run }));
             work.actions.push(Action::ArmTimer { due, key: key.clone(), run, op: op.id });
