@@ -53,18 +53,7 @@ impl Verdict {
         let wrong = !ledger.is_clean();
         let mut inconclusive = skipped;
         inconclusive.extend(cut_short.map(|error| format!("cut short: {error:#}")));
-        let kinds = chosen.iter().flat_map(|s| s.kinds).filter(|kind| !counts.contains_key(**kind));
-        inconclusive.extend(kinds.map(|kind| format!("it never happened: {kind}")));
-        let whole = stage.options.scenario.is_empty() && stage.options.minutes >= WHOLE_MINUTES;
-        inconclusive.extend(stage.growth.outgrown());
-        if whole && !stage.growth.is_judged() {
-            inconclusive.push("too short after the first deck to see whether anything grows".into());
-        }
-        for path in if whole { WHOLE_PATHS } else { &WHOLE_PATHS[..1] } {
-            if !paths.contains_key(*path) {
-                inconclusive.push(format!("it was never seen: {path}"));
-            }
-        }
+        inconclusive.extend(what_is_missing(stage, chosen, ledger.workflows()));
         let mut figures = Vec::new();
         let mut add = |what: &str, value: String| figures.push((what.to_string(), value));
         add("broker", stage.brokers.version());
@@ -92,11 +81,6 @@ impl Verdict {
             add("transactions asked to commit; to abort", format!("{commits}; {aborts}"));
         }
         let faults: u64 = counts.values().sum();
-        if whole {
-            let had = [faults, counts.len() as u64, ledger.workflows()];
-            let few = WHOLE_LEAST.iter().zip(had).filter(|((least, _), had)| had < least);
-            inconclusive.extend(few.map(|((least, what), had)| format!("{had} {what}, fewer than {least}")));
-        }
         add("faults; kinds", format!("{faults}; {}", counts.len()));
         for (kind, count) in &counts {
             add(&format!("– {kind}"), count.to_string());
@@ -155,6 +139,27 @@ impl Verdict {
             self.figures.iter().map(|(what, value)| format!("| {what} | {value} |\n")).collect();
         format!("| what | result |\n|---|---|\n{rows}| verdict | {} |\n", self.word())
     }
+}
+
+/// Why a run proves nothing, or too little: what did not happen, and what grew.
+fn what_is_missing(stage: &Stage, chosen: &[&Scenario], workflows: u64) -> Vec<String> {
+    let (counts, paths) = (stage.faults.counts(), stage.faults.paths());
+    let kinds = chosen.iter().flat_map(|s| s.kinds).filter(|kind| !counts.contains_key(**kind));
+    let mut missing: Vec<String> = kinds.map(|kind| format!("it never happened: {kind}")).collect();
+    missing.extend(stage.growth.outgrown());
+    let whole = stage.options.scenario.is_empty() && stage.options.minutes >= WHOLE_MINUTES;
+    let wanted = if whole { WHOLE_PATHS } else { &WHOLE_PATHS[..1] };
+    let unseen = wanted.iter().filter(|path| !paths.contains_key(**path));
+    missing.extend(unseen.map(|path| format!("it was never seen: {path}")));
+    if whole {
+        let had = [counts.values().sum(), counts.len() as u64, workflows];
+        let few = WHOLE_LEAST.iter().zip(had).filter(|((least, _), had)| had < least);
+        missing.extend(few.map(|((least, what), had)| format!("{had} {what}, fewer than {least}")));
+        if !stage.growth.is_judged() {
+            missing.push("too short after the first deck to see whether anything grows".into());
+        }
+    }
+    missing
 }
 
 fn name(wrong: Wrong) -> &'static str {
