@@ -10,7 +10,7 @@ use sakia::{Ctx, Error, Result, Retry, Signal, Topic, Workflow};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(crate) const PROGRAM: Workflow<Vec<Op>, Vec<String>> = Workflow::new("program");
 pub(crate) const SIGNAL: Signal<String> = Signal::new("go");
@@ -77,7 +77,9 @@ pub(crate) fn registry(host: &Arc<SimHost>) -> Arc<Registry> {
 type Trace = RefCell<Vec<String>>;
 
 async fn program(ctx: Ctx<SimHost>, ops: Vec<Op>) -> Result<Vec<String>> {
-    let trace = Trace::default();
+    // It may tell its steps when it began: that must be the same for all owners.
+    let began = ctx.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let trace = Trace::from(vec![format!("began at {} ms", began.as_millis())]);
     let done = all(&ctx, &ops, &trace).await;
     if let Err(error) = &done
         && error.is_cancelled()

@@ -101,8 +101,10 @@ mutations! {
     SignalTwice,
     /// The core tells a client that it has noted a cancel, and does nothing else about it.
     CancelLost,
-    /// The core does not tell a parent of the end of a child that the log tells of.
+    /// The core does not tell a parent of the end of a child.
     ChildEndLost,
+    /// The first turn of a start of the log has the lane's time, not that of the record.
+    StartAtLaneTime,
     /// The core tells a parent that its child failed, however it ended.
     ChildOutcomeLost,
     /// The core does not tell the clients that wait for an instance how it ended.

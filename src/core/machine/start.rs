@@ -32,7 +32,11 @@ pub(super) fn apply(
         return refuse(work, waiter, code, message);
     }
     let now = work.now;
-    work.now = logged.unwrap_or(now);
+    if let Some(at) = logged
+        && !mutated(Mutation::StartAtLaneTime)
+    {
+        work.now = at;
+    }
     work.logged_start = logged;
     let mut instance = Box::new(Instance::new(work.now, waiter));
     turn::deliver(work, &key, &mut instance, TurnInput::Start(input));
