@@ -41,7 +41,7 @@ pub struct Written {
     pub offset: i64,
 }
 
-/// Talks to an app. Cheap to clone; all clones share two connections to Kafka and one thread.
+/// Talks to an app. Cheap to clone; all clones share their connections to Kafka and one thread.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,

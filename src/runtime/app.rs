@@ -95,7 +95,12 @@ impl<S> App<S> {
         self.registry.names().collect()
     }
 
-    /// Binds the records of a topic of yours.
+    /// Binds the records of a topic of yours. Each becomes a start or a signal exactly once; one that cannot, or whose payload
+    /// is over `payload_limit_bytes`, goes to the dead-letter topic.
+    ///
+    /// How far the topic was moved is the position of the app's consumer group. Kafka forgets that when no process of the
+    /// app has run for `offsets.retention.minutes` (seven days by default): then the topic is moved again from its
+    /// beginning. Starts of ids that there are already change nothing; signals come again.
     ///
     /// ```
     /// # use sakia::{App, Topic, Workflow};

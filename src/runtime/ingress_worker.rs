@@ -74,7 +74,14 @@ fn once(
     let writer = IngressWriter::open(&shared.kafka, &id, &shared.topics.commands, FENCE_TIMEOUT)?;
     let from = match shared.committed_by_group(topic, partition)? {
         Some(offset) => offset,
-        None => shared.log.offsets(topic, partition, Isolation::Committed)?.start,
+        None => {
+            tracing::info!(
+                topic,
+                partition,
+                "the group has no position for it: it is moved from its beginning"
+            );
+            shared.log.offsets(topic, partition, Isolation::Committed)?.start
+        }
     };
     let ingress = Ingress {
         bindings: shared.bindings.iter().filter(|b| b.topic == topic).cloned().collect(),

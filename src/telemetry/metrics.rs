@@ -96,7 +96,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("sakia");
         let gauges = Gauges::default();
         gauges.register(&mut registry);
-        // From one millisecond to eight seconds, after which a commit has failed.
+        // From one millisecond to eight seconds; after fifteen one has failed.
         let checkpoint_seconds = Histogram::new(exponential_buckets(0.001, 2.0, 14));
         let metrics = Metrics {
             commands: ByLane::default(),
