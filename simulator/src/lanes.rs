@@ -43,6 +43,8 @@ pub(crate) fn lane_config(sim: &Sim, partition: i32) -> LaneConfig {
         min_compaction_lag: profile.compaction_lag,
         keep_deletes: profile.keep_deletes,
         cache_bytes: profile.cache_bytes,
+        // So few that a lane often has to wait for room.
+        outbox_len: 4,
         restore_budget: Arc::new(RestoreBudget::new(0)),
         fence_timeout: Duration::from_secs(10),
     }

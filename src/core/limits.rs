@@ -12,8 +12,11 @@ pub struct Limits {
     /// Signals that may wait in one instance. Over it a signal goes to the dead-letter topic (SAKIA-D07).
     pub mailbox_len: usize,
     /// Operations that one instance may have open at once, and records that it may send in one turn. Over it the instance
-    /// parks (SAKIA-P08); so it does when the names of all these have more than half of `payload_bytes`.
+    /// parks (SAKIA-P08).
     pub open_ops: usize,
+    /// Bytes of the names of all operations that one instance has open or asks for in one turn. Over it the instance parks
+    /// (SAKIA-P08).
+    pub names_bytes: usize,
     /// Turns in one history. Over it the instance parks (SAKIA-P05).
     pub turns: u32,
     /// Turns that the row of an instance holds itself; when there are so many, they get a row of their own.
@@ -38,6 +41,7 @@ impl Default for Limits {
             payload_bytes: 1024 * 1024 - 64 * 1024,
             mailbox_len: 1_000,
             open_ops: 10_000,
+            names_bytes: 512 * 1024,
             turns: 100_000,
             recent_turns: 16,
             recent_bytes: 1024,

@@ -114,7 +114,6 @@ impl Appender {
         at: Millis,
         waited_for: bool,
     ) -> Result<Option<JournalRecord>, LaneEnd> {
-        self.roll_if_due()?;
         let in_flight = self.seq.saturating_sub(self.acks.now().seq);
         let wanted = waited_for || !self.waiting.is_empty() || !self.claimed;
         let is_large = self.waiting.len() >= LARGE_FACTS;
@@ -162,7 +161,7 @@ impl Appender {
     }
 
     /// The broker would abort a transaction that is open too long, and fence this owner.
-    fn roll_if_due(&mut self) -> Result<(), LaneEnd> {
+    pub(super) fn roll_if_due(&mut self) -> Result<(), LaneEnd> {
         if self.wants_to_roll() && self.is_drained() {
             self.journal.roll()?;
             self.rolled = self.host.uptime();

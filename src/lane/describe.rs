@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 /// Instances in one answer to `list`.
 const PAGE_LEN: usize = 500;
 /// Rows that are looked at for one answer to `list`: meanwhile the lane does nothing else.
-const PAGE_ROWS: usize = 1_000_000;
+const PAGE_ROWS: usize = 4_000_000;
 /// Lines in one answer to `show`, of those that have ended and of those that are open.
 const LINES: usize = 500;
 /// Bytes of each text in an answer.

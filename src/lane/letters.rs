@@ -44,6 +44,15 @@ pub(super) fn of_stray(config: &LaneConfig, text: &str) -> NewRecord {
     NewRecord { topic: config.topics.dlq.clone(), partition: None, key: None, value: None, headers: all }
 }
 
+/// A dead letter that Kafka refuses goes without its value, and says so. `false` if it had none.
+fn without_value(config: &LaneConfig, letter: &mut NewRecord, text: &str) -> bool {
+    let Some(value) = letter.value.take() else { return false };
+    let text = format!("its value of {} bytes is not in this letter: {text}", value.len());
+    tracing::error!(app = %config.app, lane = config.partition, "a dead letter was refused; {text}");
+    letter::add(&mut letter.headers, &[(headers::ERROR, &text)]);
+    true
+}
+
 /// Turns a record that Kafka refused into its dead letter, and every other one for its topic if they would be refused as
 /// well. A reply may become one, as whoever asked can ask again. A letter that is refused itself loses its value. `false`
 /// for a record that must not be replaced: those of the app's own topics.
@@ -57,7 +66,7 @@ pub(super) fn replace_refused(
     let Some(topic) = records.get(index).map(|r| r.topic.clone()) else { return false };
     let own = &config.topics;
     if topic == own.dlq && !topic_wide {
-        return records[index].value.take().is_some();
+        return without_value(config, &mut records[index], text);
     }
     let is_reply = topic == own.replies && !topic_wide;
     if [&own.commands, &own.journal, &own.changelog, &own.replies, &own.dlq].contains(&&topic) && !is_reply {

@@ -108,6 +108,8 @@ pub struct LaneConfig {
     pub keep_deletes: Duration,
     /// Bound on the instances kept in memory, in bytes.
     pub cache_bytes: usize,
+    /// Outgoing records at which nothing more is decided until a checkpoint has carried them off.
+    pub outbox_len: usize,
     /// What restores may hold in memory, all lanes of the process together.
     pub restore_budget: Arc<RestoreBudget>,
     /// How long a take-over may wait for the log.

@@ -130,6 +130,7 @@ pub(super) fn config() -> LaneConfig {
         min_compaction_lag: LAG,
         keep_deletes: LAG * 24,
         cache_bytes: 0,
+        outbox_len: 100,
         restore_budget: Arc::new(RestoreBudget::new(0)),
         fence_timeout: LAG,
     }

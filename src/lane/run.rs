@@ -26,10 +26,7 @@ use std::time::Duration;
 const ROUND_COMMANDS: usize = 1_000;
 /// Timers and attempts that one round takes (a million may be due at once).
 const ROUND_DUE: usize = 1_000;
-/// Outgoing records at which nothing more is taken until a checkpoint has carried them off. The simulator's lanes never have
-/// so many.
-const OUTBOX_MAX: usize = if cfg!(feature = "mutations") { 4 } else { 5_000 };
-/// The same in bytes.
+/// Bytes of outgoing records at which nothing more is decided until a checkpoint has carried them off.
 const OUTBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Rows at which a checkpoint is due although nothing outgoing asks for it.
 const DIRTY_MAX: usize = 10_000;
@@ -186,7 +183,7 @@ impl Lane {
     /// when it is decided again by a successor; so what would be too much waits for the next checkpoint.
     fn has_room(&self) -> bool {
         let engine = &self.parts.engine;
-        engine.outbox.len() < OUTBOX_MAX
+        engine.outbox.len() < engine.config.outbox_len
             && engine.outbox.bytes() < OUTBOX_BYTES_MAX
             && engine.overlay.dirty() < 2 * DIRTY_MAX
     }
@@ -307,6 +304,7 @@ impl Lane {
     /// Appends the facts that wait, and applies them in the place that the journal record fixes.
     fn append(&mut self, now: Millis) -> Result<(), LaneEnd> {
         let at = now.max(self.parts.engine.machine.now());
+        self.parts.appender.roll_if_due()?;
         while self.has_room() || !self.parts.appender.has_claimed() {
             let parts = &mut self.parts;
             let waited_for = parts.engine.agenda.waits_for_next(parts.appender.seq());

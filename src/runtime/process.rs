@@ -31,6 +31,8 @@ const REVOKE_WAIT: Duration = Duration::from_secs(4);
 const OFFSETS_EVERY: Duration = Duration::from_secs(1);
 /// Transactions of checkpoints that one process may have under way at once.
 const CHECKPOINTS_AT_ONCE: usize = 2;
+/// Outgoing records of a lane that wait for a checkpoint, at most.
+const OUTBOX_LEN: usize = 5_000;
 
 /// What the threads of a process share.
 pub(super) struct Shared {
@@ -173,6 +175,7 @@ impl Process {
             min_compaction_lag: Duration::from_millis(layout.min_compaction_lag_ms),
             keep_deletes: Duration::from_millis(layout.keep_deletes_ms),
             cache_bytes: config.cache_bytes,
+            outbox_len: OUTBOX_LEN,
             restore_budget: Arc::new(RestoreBudget::new(config.restore_bytes)),
             fence_timeout: FENCE_TIMEOUT,
         };

@@ -121,6 +121,29 @@ fn a_child_that_too_many_wait_for_fails_the_next_call() {
     assert_eq!(kit.result::<u32>(&callers[0]) + kit.result::<u32>(&callers[1]), 14);
 }
 
+#[test]
+fn a_caller_that_has_given_up_no_longer_counts() {
+    const TRIES: Workflow<u32, u32> = Workflow::new("tries");
+    let code = |ctx: Ctx<()>, _: u32| async move {
+        sakia::select! {
+            found = ctx.call(WF, "shared", 0) => found,
+            () = async { ctx.sleep(secs(1)).await.unwrap_or_default() } => Ok(1),
+        }
+    };
+    let mut registry = registry((), TRIES, code);
+    registry.add(&std::sync::Arc::new(()), WF, |ctx: Ctx<()>, _: u32| async move { ctx.recv(GO).await });
+    let mut kit = Kit::new(registry);
+    let shared = kit.start(WF, "shared", 0);
+    for n in 0..5 {
+        let key = kit.start(TRIES, &format!("t-{n}"), 0);
+        kit.advance(secs(2));
+        assert_eq!(kit.result::<u32>(&key), 1, "it gave up, and was not refused");
+    }
+    assert_eq!(kit.instance(&shared).waiters.len(), 1, "the client that started it");
+    assert_eq!(kit.instance(&shared).status, Status::Running);
+    kit.check_replay();
+}
+
 /// Which step its first turn asks for must not depend on where among the facts the start has its place: that is not known
 /// yet when the step begins.
 #[test]

@@ -16,6 +16,7 @@
 
 mod attempt_failed;
 mod await_result;
+mod bounds;
 mod cancel;
 mod child_ended;
 mod digest;

@@ -2,12 +2,11 @@
 //!
 //! A turn that parks leaves no trace but the park: its input waits in the inbox, its operations do not exist.
 
-use super::{Work, end, park};
+use super::{Work, bounds, end, park};
 use crate::core::action::Action;
-use crate::core::error::{Park, ParkCode};
 use crate::core::executor::TurnEnd;
 use crate::core::history::{Ask, MarkKind, Op, Turn, TurnInput};
-use crate::core::ids::{InstanceKey, NAME_MAX_BYTES, OpId};
+use crate::core::ids::{InstanceKey, OpId};
 use crate::core::input::{Command, CommandAsk, ParentLink, Waiter};
 use crate::core::mutation::{Mutation, mutated};
 use crate::core::state::{Instance, Key, OpenOp, Row, Status, Step, Timer};
@@ -113,7 +112,7 @@ fn take(
         TurnEnd::Parked(ref park) => Some(park.clone()),
         ref end => {
             let ends = matches!(end, TurnEnd::Returned(_));
-            over_limit(work, instance, &input, &answer.ops, ends)
+            bounds::exceeded(work, instance, &input, &answer.ops, ends)
         }
     };
     if let Some(park) = refused {
@@ -142,70 +141,6 @@ fn record(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance, turn:
         let row = Key::Turns(key.clone(), instance.first_recent());
         work.tables.create(row, Row::Turns(std::mem::take(&mut instance.recent)));
     }
-}
-
-/// What stops a turn that asks for too much. `ends`: it is the last one, and nothing stays open.
-fn over_limit(
-    work: &Work<'_>,
-    instance: &Instance,
-    input: &TurnInput,
-    ops: &[Op],
-    ends: bool,
-) -> Option<Park> {
-    ops.iter().find_map(|op| op_over_limit(&op.ask, work.limits.payload_bytes)).or_else(|| {
-        let most = work.limits.open_ops;
-        let sends = ops.iter().filter(|op| matches!(op.ask, Ask::Send { .. })).count();
-        let drops = ops.iter().filter(|op| matches!(op.ask, Ask::Drop)).count();
-        let closed = match input {
-            TurnInput::Start(_) => 0,
-            TurnInput::Cancel => instance.open.len(),
-            _ => 1,
-        };
-        let open = (instance.open.len() + ops.len()).saturating_sub(sends + 2 * drops + closed);
-        let names = instance.open.iter().map(|open| open.mark.what.name_len()).sum::<usize>()
-            + ops.iter().map(|op| op.mark().what.name_len()).sum::<usize>();
-        let too_many = if sends > most {
-            format!("it sends {sends} records at once, the limit is {most}")
-        } else if open > most && !ends {
-            format!("{open} operations are open at once, the limit is {most}")
-        } else if names > work.limits.payload_bytes / 2 {
-            let most = work.limits.payload_bytes / 2;
-            format!("the names of what it has open and asks for have {names} bytes, the limit is {most}")
-        } else if instance.turns >= work.limits.turns {
-            let message = format!("its history has {} turns, the limit", instance.turns);
-            return Some(Park::new(ParkCode::HistoryTooLong, message));
-        } else {
-            return None;
-        };
-        Some(Park::new(ParkCode::TooManyOps, too_many))
-    })
-}
-
-fn op_over_limit(ask: &Ask, limit: usize) -> Option<Park> {
-    let (what, len) = match ask {
-        Ask::Send { topic, key, value } => (format!("a record for \"{topic}\""), key.len() + value.len()),
-        Ask::Call { child, input } => (format!("the start of {child}"), input.len()),
-        _ => (String::new(), 0),
-    };
-    if len > limit {
-        let message = format!("{what} has {len} bytes, the limit is {limit}: send a reference instead");
-        return Some(Park::new(ParkCode::PayloadTooLarge, message));
-    }
-    match ask {
-        Ask::Run { name } => name_over_limit("a step", name, 0),
-        Ask::Receive { signal } => name_over_limit("a signal", signal, 0),
-        Ask::Call { child, .. } => name_over_limit("a child", &child.id, 1)
-            .or_else(|| name_over_limit("a child's workflow", &child.workflow, 1)),
-        Ask::Send { .. } | Ask::Sleep { .. } | Ask::Drop => None,
-    }
-}
-
-/// Another lane would refuse a command for such a name, and a call would wait for ever.
-fn name_over_limit(what: &str, name: &str, least: usize) -> Option<Park> {
-    let message =
-        || format!("the name of {what} has {} bytes, it may have {least} to {NAME_MAX_BYTES}", name.len());
-    let fits = (least..=NAME_MAX_BYTES).contains(&name.len());
-    (!fits).then(|| Park::new(ParkCode::BadName, message()))
 }
 
 /// Ends the operation that the input answers.

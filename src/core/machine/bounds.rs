@@ -1,0 +1,112 @@
+//! What stops a turn that asks for too much: its operations become rows and records, and those have bounds.
+
+use super::Work;
+use crate::core::error::{Park, ParkCode};
+use crate::core::history::{Ask, Op, TurnInput};
+use crate::core::ids::{NAME_MAX_BYTES, OpId};
+use crate::core::state::Instance;
+use std::collections::BTreeSet;
+
+/// Operations that one turn may ask for, in terms of how many may be open: some are sent or dropped at once.
+const ASKED_PER_OPEN: usize = 4;
+
+/// Why the turn cannot be. `ends`: it is the last one, and nothing stays open.
+pub(super) fn exceeded(
+    work: &Work<'_>,
+    instance: &Instance,
+    input: &TurnInput,
+    ops: &[Op],
+    ends: bool,
+) -> Option<Park> {
+    let limits = work.limits;
+    if let Some(park) = ops.iter().find_map(|op| op_over_limit(&op.ask, limits.payload_bytes)) {
+        return Some(park);
+    }
+    if instance.turns >= limits.turns {
+        let message = format!("its history has {} turns, the limit", instance.turns);
+        return Some(Park::new(ParkCode::HistoryTooLong, message));
+    }
+    too_many(instance, input, ops, ends, limits.open_ops, limits.names_bytes)
+        .map(|message| Park::new(ParkCode::TooManyOps, message))
+}
+
+fn too_many(
+    instance: &Instance,
+    input: &TurnInput,
+    ops: &[Op],
+    ends: bool,
+    most: usize,
+    most_bytes: usize,
+) -> Option<String> {
+    let names = instance.open.iter().map(|open| open.mark.what.name_len()).sum::<usize>()
+        + ops.iter().map(|op| op.mark().what.name_len()).sum::<usize>();
+    if names > most_bytes {
+        return Some(format!(
+            "the names of what it has open and asks for have {names} bytes, the limit is {most_bytes}"
+        ));
+    }
+    if instance.open.len() + ops.len() <= most {
+        return None;
+    }
+    let sends = ops.iter().filter(|op| matches!(op.ask, Ask::Send { .. })).count();
+    let open = open_after(instance, input, ops);
+    if sends > most {
+        Some(format!("it sends {sends} records at once, the limit is {most}"))
+    } else if ops.len() > ASKED_PER_OPEN * most {
+        Some(format!("it asks for {} operations at once, the limit is {}", ops.len(), ASKED_PER_OPEN * most))
+    } else if open > most && !ends {
+        Some(format!("{open} operations are open at once, the limit is {most}"))
+    } else {
+        None
+    }
+}
+
+/// How many operations are open when the turn is done.
+fn open_after(instance: &Instance, input: &TurnInput, ops: &[Op]) -> usize {
+    let mut open: BTreeSet<OpId> = instance.open.iter().map(|open| open.mark.id).collect();
+    match input {
+        TurnInput::Start(_) => {}
+        TurnInput::Cancel => open.clear(),
+        TurnInput::Step { op, .. }
+        | TurnInput::Timer { op }
+        | TurnInput::Signal { op, .. }
+        | TurnInput::Child { op, .. } => drop(open.remove(op)),
+    }
+    for op in ops {
+        match op.ask {
+            Ask::Drop => drop(open.remove(&op.id)),
+            Ask::Send { .. } => {}
+            Ask::Run { .. } | Ask::Sleep { .. } | Ask::Receive { .. } | Ask::Call { .. } => {
+                open.insert(op.id);
+            }
+        }
+    }
+    open.len()
+}
+
+fn op_over_limit(ask: &Ask, limit: usize) -> Option<Park> {
+    let (what, len) = match ask {
+        Ask::Send { topic, key, value } => (format!("a record for \"{topic}\""), key.len() + value.len()),
+        Ask::Call { child, input } => (format!("the start of {child}"), input.len()),
+        _ => (String::new(), 0),
+    };
+    if len > limit {
+        let message = format!("{what} has {len} bytes, the limit is {limit}: send a reference instead");
+        return Some(Park::new(ParkCode::PayloadTooLarge, message));
+    }
+    match ask {
+        Ask::Run { name } => name_over_limit("a step", name, 0),
+        Ask::Receive { signal } => name_over_limit("a signal", signal, 0),
+        Ask::Call { child, .. } => name_over_limit("a child", &child.id, 1)
+            .or_else(|| name_over_limit("a child's workflow", &child.workflow, 1)),
+        Ask::Send { .. } | Ask::Sleep { .. } | Ask::Drop => None,
+    }
+}
+
+/// Another lane would refuse a command for such a name, and a call would wait for ever.
+fn name_over_limit(what: &str, name: &str, least: usize) -> Option<Park> {
+    let message =
+        || format!("the name of {what} has {} bytes, it may have {least} to {NAME_MAX_BYTES}", name.len());
+    let fits = (least..=NAME_MAX_BYTES).contains(&name.len());
+    (!fits).then(|| Park::new(ParkCode::BadName, message()))
+}
