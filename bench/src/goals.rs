@@ -78,7 +78,7 @@ const GOALS: &[Goal] = &[
     at_most("K", "lost or repeated through a kill", 0.0, "", |o| {
         worst_sum(o, "K", &format!("{SAKIA}, kill -9 and start at half time"), ["lost", "repeated"])
     }),
-    at_most("K", "lost or repeated through 8 kills", 0.0, "", |o| {
+    at_most("K", "lost or repeated through 24 kills", 0.0, "", |o| {
         sum_of_sakia(o, pipeline_killed::WORKLOAD, ["lost", "repeated"])
     }),
     at_most("R", "take-over after kill -9, slowest lane (session timeout 6 s + 1 s)", 7_000.0, "ms", |o| {

@@ -81,7 +81,7 @@ const SECTIONS: &[Section] = &[
     },
     Section {
         workload: pipeline_killed::WORKLOAD,
-        title: "from topic to topic, the process that runs the steps killed 8 times",
+        title: "from topic to topic, the process that runs the steps killed 24 times",
         about: pipeline_killed::ABOUT,
         columns: &[
             ("per_second", "sent/s"),

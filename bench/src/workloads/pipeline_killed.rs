@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 pub(crate) const WORKLOAD: &str = "K killed";
 /// How it was built, for the report.
 pub(crate) const ABOUT: &str = "\
-Under load, `kill -9` of the process that runs the steps, at drawn moments, each when the process works again; its \
-supervisor starts it at once. Then everything is drained, and the topic on the way out is read `read_committed`: a \
+Under load, `kill -9` of the process that runs the steps, each time when it works again: a drawn while later, as soon as a \
+record comes out. Its supervisor starts it at once. Then everything is drained, and the topic on the way out is read `read_committed`: a \
 duplicate is a record whose input is out already. \
 Restate's server reads the topic by a subscription of its own and is not killed; the handler has three `ctx.run`, and a \
 fourth produces with an ordinary idempotent producer and waits for the acknowledgement. \
@@ -32,10 +32,10 @@ runs at least once too: a record that is produced there by hand would be repeate
 Duplicates are comparable at one rate only: Temporal is given fewer records a second, as it keeps up with no more here, so \
 each kill finds fewer under way.";
 /// The same number on every side, each under load.
-pub(crate) const KILLS: u32 = 8;
-/// From the moment at which the process works again until the next kill, in milliseconds; drawn, the same draws for
-/// every side.
-const BETWEEN_MS: std::ops::Range<u64> = 300..2_000;
+pub(crate) const KILLS: u32 = 24;
+/// From the moment at which the process works again until the next kill, which waits for a record to come out, in
+/// milliseconds; drawn, the same draws for every side.
+const BETWEEN_MS: std::ops::Range<u64> = 200..800;
 const SEED: u64 = 20_261_121;
 /// For a process to work again, and for the last record to come out.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -122,6 +122,8 @@ fn beside(ground: &Ground<'_>, results: &mut Results, plan: &Plan, peer: &Instal
 struct Flow {
     /// Records that were sent.
     sent: AtomicU64,
+    /// Records that came out.
+    out: AtomicU64,
     /// One more than the number of the latest record that came out.
     reached: AtomicU64,
     /// Nothing more is to be sent.
@@ -168,6 +170,7 @@ fn kill_often(victim: &mut dyn Victim, flow: &Flow) -> Result<()> {
         works(flow)?;
         // The schedule of the fault, not a wait for anything.
         std::thread::sleep(Duration::from_millis(draw.u64(BETWEEN_MS)));
+        next_out(flow)?;
         victim.kill_and_start()?;
     }
     works(flow)
@@ -179,6 +182,17 @@ fn works(flow: &Flow) -> Result<()> {
         ensure!(began.elapsed() < PATIENCE, "what was sent after a start does not come out");
         // Between two looks at a counter of another thread, within a patience.
         std::thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
+/// Until one more record has come out: what was written with it is not noted yet, if it is not one with the note.
+fn next_out(flow: &Flow) -> Result<()> {
+    let (from, began) = (flow.out.load(Ordering::SeqCst), Instant::now());
+    while flow.out.load(Ordering::SeqCst) == from {
+        ensure!(began.elapsed() < PATIENCE, "nothing comes out");
+        // Spins: a sleep would be longer than the moment that is to be met.
+        std::thread::yield_now();
     }
     Ok(())
 }
@@ -222,6 +236,7 @@ fn read(reader: &Reader, flow: &Flow) -> Result<HashMap<u64, u64>> {
                 let number = std::str::from_utf8(&text)?.split(' ').next_back().context("no number")?;
                 let number: u64 = number.parse()?;
                 *counts.entry(number).or_insert(0) += 1;
+                flow.out.fetch_add(1, Ordering::SeqCst);
                 flow.reached.fetch_max(number + 1, Ordering::SeqCst);
                 last = Instant::now();
             }
