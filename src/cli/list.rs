@@ -27,7 +27,7 @@ pub(super) async fn run(command: &Command, options: ListOptions) -> Result<(), F
     }
     if !cut.is_empty() {
         output::line(&format!(
-            "partitions {cut:?} have more instances than are shown, or than a lane looks at for one answer; narrow it with --workflow or --status"
+            "partitions {cut:?} have more that may match: --workflow and --status leave out others, `show` finds any by its id"
         ))?;
     }
     Ok(())

@@ -179,6 +179,17 @@ impl Op {
     }
 }
 
+impl Ask {
+    /// Bytes of the names that the history keeps of it.
+    pub(super) fn name_len(&self) -> usize {
+        match self {
+            Ask::Run { name } | Ask::Receive { signal: name } | Ask::Send { topic: name, .. } => name.len(),
+            Ask::Call { child, .. } => child.id.len() + child.workflow.len(),
+            Ask::Sleep { .. } | Ask::Drop => 0,
+        }
+    }
+}
+
 impl MarkKind {
     /// Bytes of the names in it.
     pub(super) fn name_len(&self) -> usize {

@@ -4,6 +4,7 @@ use super::Work;
 use crate::core::error::{Park, ParkCode};
 use crate::core::history::{Ask, Op, TurnInput};
 use crate::core::ids::{NAME_MAX_BYTES, OpId};
+use crate::core::limits::Limits;
 use crate::core::state::Instance;
 use std::collections::BTreeSet;
 
@@ -26,25 +27,25 @@ pub(super) fn exceeded(
         let message = format!("its history has {} turns, the limit", instance.turns);
         return Some(Park::new(ParkCode::HistoryTooLong, message));
     }
-    too_many(instance, input, ops, ends, limits.open_ops, limits.names_bytes)
-        .map(|message| Park::new(ParkCode::TooManyOps, message))
+    too_many(limits, instance, input, ops, ends).map(|message| Park::new(ParkCode::TooManyOps, message))
 }
 
 fn too_many(
+    limits: &Limits,
     instance: &Instance,
     input: &TurnInput,
     ops: &[Op],
     ends: bool,
-    most: usize,
-    most_bytes: usize,
 ) -> Option<String> {
     let names = instance.open.iter().map(|open| open.mark.what.name_len()).sum::<usize>()
-        + ops.iter().map(|op| op.mark().what.name_len()).sum::<usize>();
-    if names > most_bytes {
+        + ops.iter().map(|op| op.ask.name_len()).sum::<usize>();
+    if names > limits.names_bytes {
         return Some(format!(
-            "the names of what it has open and asks for have {names} bytes, the limit is {most_bytes}"
+            "the names of what it has open and asks for have {names} bytes, the limit is {}",
+            limits.names_bytes
         ));
     }
+    let most = limits.open_ops;
     if instance.open.len() + ops.len() <= most {
         return None;
     }
@@ -85,28 +86,33 @@ fn open_after(instance: &Instance, input: &TurnInput, ops: &[Op]) -> usize {
 }
 
 fn op_over_limit(ask: &Ask, limit: usize) -> Option<Park> {
-    let (what, len) = match ask {
-        Ask::Send { topic, key, value } => (format!("a record for \"{topic}\""), key.len() + value.len()),
-        Ask::Call { child, input } => (format!("the start of {child}"), input.len()),
-        _ => (String::new(), 0),
-    };
-    if len > limit {
-        let message = format!("{what} has {len} bytes, the limit is {limit}: send a reference instead");
-        return Some(Park::new(ParkCode::PayloadTooLarge, message));
-    }
     match ask {
+        Ask::Send { topic, key, value } => {
+            payload_over_limit(|| format!("a record for \"{topic}\""), key.len() + value.len(), limit)
+        }
+        Ask::Call { child, input } => {
+            payload_over_limit(|| format!("the start of {child}"), input.len(), limit)
+                .or_else(|| name_over_limit("a child", &child.id, 1))
+                .or_else(|| name_over_limit("a child's workflow", &child.workflow, 1))
+        }
         Ask::Run { name } => name_over_limit("a step", name, 0),
         Ask::Receive { signal } => name_over_limit("a signal", signal, 0),
-        Ask::Call { child, .. } => name_over_limit("a child", &child.id, 1)
-            .or_else(|| name_over_limit("a child's workflow", &child.workflow, 1)),
-        Ask::Send { .. } | Ask::Sleep { .. } | Ask::Drop => None,
+        Ask::Sleep { .. } | Ask::Drop => None,
     }
+}
+
+fn payload_over_limit(what: impl Fn() -> String, len: usize, limit: usize) -> Option<Park> {
+    (len > limit).then(|| {
+        let message = format!("{} has {len} bytes, the limit is {limit}: send a reference instead", what());
+        Park::new(ParkCode::PayloadTooLarge, message)
+    })
 }
 
 /// Another lane would refuse a command for such a name, and a call would wait for ever.
 fn name_over_limit(what: &str, name: &str, least: usize) -> Option<Park> {
-    let message =
-        || format!("the name of {what} has {} bytes, it may have {least} to {NAME_MAX_BYTES}", name.len());
-    let fits = (least..=NAME_MAX_BYTES).contains(&name.len());
-    (!fits).then(|| Park::new(ParkCode::BadName, message()))
+    (!(least..=NAME_MAX_BYTES).contains(&name.len())).then(|| {
+        let said =
+            format!("the name of {what} has {} bytes, it may have {least} to {NAME_MAX_BYTES}", name.len());
+        Park::new(ParkCode::BadName, said)
+    })
 }

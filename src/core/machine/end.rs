@@ -57,8 +57,7 @@ fn within_limit(work: &Work<'_>, outcome: Outcome) -> Outcome {
             ),
             details: Default::default(),
         }),
-        Ok(payload) => Ok(payload),
-        Err(failure) => Err(failure.bounded()),
+        other => other.map_err(Failure::bounded),
     }
 }
 

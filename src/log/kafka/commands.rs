@@ -230,14 +230,13 @@ impl Feed {
                 }
                 let tap =
                     Tap { topic, partition, next: from, waiting: Waiting::default(), paused: false, sink };
-                let added = tap.list().and_then(|l| self.assign(&l));
-                let is_added = added.is_ok();
-                if is_added {
-                    self.taps.push(tap);
+                if let Err(e) = tap.list().and_then(|l| self.assign(&l)) {
+                    drop(done.send(Err(LogError::Unavailable(fault::text(&e)))));
+                    return;
                 }
-                let told = done.send(added.map_err(|e| LogError::Unavailable(fault::text(&e))));
-                // Whoever asked waits no longer, and asks again: then it must not be here already.
-                if told.is_err() && is_added {
+                self.taps.push(tap);
+                if done.send(Ok(())).is_err() {
+                    // Whoever asked waits no longer, and asks again: then it must not be here already.
                     self.unplug(self.taps.len() - 1);
                 }
             }
@@ -352,8 +351,9 @@ impl Feed {
                 Ok(r) if (r.start..=r.end).contains(&next) => None,
                 Ok(r) => Some(LogError::Broken(format!(
                     "topic {topic} partition {partition} offset {next} is not in the log any more (it holds {}..{}): \
-                     records were deleted before they were read, or the topic was made anew; check its retention \
-                     settings and restore the topic, or start under a new app name",
+                     records were deleted before they were read, or the topic was made anew. Check its retention \
+                     settings. A topic of the app's own: restore it, or start under a new app name. One that it \
+                     binds: stop the app, and set its group's position with kafka-consumer-groups.sh --reset-offsets",
                     r.start, r.end
                 ))),
                 Err(LogError::Unavailable(_)) => None,
