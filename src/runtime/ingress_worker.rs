@@ -18,18 +18,24 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 /// A partition of a bound topic, in this process.
 pub(super) struct IngressWorker {
     stop: Arc<AtomicBool>,
+    moves: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
 impl IngressWorker {
     pub(super) fn start(shared: Arc<Shared>, topic: &str, partition: i32) -> std::io::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (theirs, topic) = (stop.clone(), topic.to_string());
+        let (stop, moves): (Arc<AtomicBool>, Arc<AtomicBool>) = Default::default();
+        let (told, tells, topic) = (stop.clone(), moves.clone(), topic.to_string());
         let name = format!("{topic}-{partition}");
         let thread = std::thread::Builder::new()
             .name(name)
-            .spawn(move || life(&shared, &topic, partition, &theirs))?;
-        Ok(IngressWorker { stop, thread })
+            .spawn(move || life(&shared, &topic, partition, &told, &tells))?;
+        Ok(IngressWorker { stop, moves, thread })
+    }
+
+    /// Whether records are moved, or would be if there were any.
+    pub(super) fn moves(&self) -> bool {
+        self.moves.load(Ordering::SeqCst)
     }
 
     pub(super) fn stop(&self) {
@@ -42,11 +48,13 @@ impl IngressWorker {
     }
 }
 
-fn life(shared: &Arc<Shared>, topic: &str, partition: i32, stop: &AtomicBool) {
+fn life(shared: &Arc<Shared>, topic: &str, partition: i32, stop: &AtomicBool, moves: &AtomicBool) {
     let mut backoff = FIRST_BACKOFF;
     while !stop.load(Ordering::SeqCst) {
         let began = Instant::now();
-        match once(shared, topic, partition, stop) {
+        let end = once(shared, topic, partition, stop, moves);
+        moves.store(false, Ordering::SeqCst);
+        match end {
             Ok(IngressEnd::Stopped) => return,
             Ok(IngressEnd::Again(error)) | Err(error) => {
                 tracing::warn!(topic, partition, "ingress begins again at its committed position: {error}");
@@ -68,6 +76,7 @@ fn once(
     topic: &str,
     partition: i32,
     stop: &AtomicBool,
+    moves: &AtomicBool,
 ) -> Result<IngressEnd, LogError> {
     // The fence first: an open transaction of the earlier owner would hold back its committed position.
     let id = format!("{}-in-{topic}-{partition}", shared.app);
@@ -94,6 +103,7 @@ fn once(
     let (sender, feed) = crossbeam_channel::bounded(FEED_BATCHES);
     shared.feed.add(topic, partition, from, sender)?;
     let mut mover = GroupMover { writer, shared, topic, partition };
+    moves.store(true, Ordering::SeqCst);
     let end = ingress.run(&mut mover, &feed, stop);
     shared.feed.remove(topic, partition)?;
     Ok(end)

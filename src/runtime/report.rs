@@ -31,6 +31,22 @@ impl ProcessReport {
             })
             .collect()
     }
+
+    /// The partitions of bound topics whose records do not become commands at this moment.
+    fn unmoved(&self) -> Vec<String> {
+        let workers = lock(&self.workers);
+        let mut all: Vec<String> = workers
+            .iter()
+            .filter_map(|((topic, partition), worker)| match worker {
+                Worker::Ingress(ingress) if !ingress.moves() => {
+                    Some(format!("topic {topic} partition {partition} is not read"))
+                }
+                _ => None,
+            })
+            .collect();
+        all.sort();
+        all
+    }
 }
 
 impl Report for ProcessReport {
@@ -67,10 +83,11 @@ impl Report for ProcessReport {
             .map(|lane| (lane.partition, lane.state))
             .collect();
         waiting.sort_by_key(|(partition, _)| *partition);
-        let lanes: Vec<String> = waiting
+        let mut all: Vec<String> = waiting
             .iter()
             .map(|(partition, state)| format!("lane {partition} is {}", state.name()))
             .collect();
-        if lanes.is_empty() { Ok(()) } else { Err(lanes.join(", ")) }
+        all.extend(self.unmoved());
+        if all.is_empty() { Ok(()) } else { Err(all.join(", ")) }
     }
 }

@@ -1,5 +1,5 @@
 //! An app for the tests of the engine, in a process of its own so that it can be killed: `worker`, configured as any
-//! app by `SAKIA_…`, and by `WORKER_APP` (its name) and `WORKER_OUT` (the topic that it writes).
+//! app by `SAKIA_…`, and by `WORKER_APP` (its name), `WORKER_OUT` (the topic that it writes) and, if it is to read one, `WORKER_IN`.
 //!
 //! Each job does everything that a workflow can do, and writes what it saw, so that a reader can tell whether anything
 //! was lost, done twice or changed.
@@ -84,6 +84,10 @@ async fn main() -> anyhow::Result<()> {
     app.workflow(POST, post);
     app.workflow(RANT, rant);
     workflows::register(&mut app);
+    if let Ok(input) = std::env::var("WORKER_IN") {
+        let topic: Topic<String, u64> = Topic::new(Box::leak(input.into_boxed_str()));
+        app.stream(topic).start(LEAF, |key, n| (key.clone(), n));
+    }
     if std::env::var_os(LEASH).is_some() {
         std::thread::spawn(end_with_the_parent);
     }

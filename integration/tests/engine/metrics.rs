@@ -116,6 +116,34 @@ fn a_process_whose_lane_stopped_is_alive_and_not_ready_and_says_which() -> Resul
 }
 
 #[test]
+fn a_bound_topic_that_cannot_be_read_makes_a_process_not_ready_and_the_remedy_helps() -> Result<()> {
+    let app = after_two_jobs()?;
+    let input = cluster().topic("input", 1, &[])?;
+    let mut writer = cluster().writer(&[])?;
+    for n in 0..4 {
+        writer.put(&input, 0, &format!("n-{n}"), &n.to_string())?;
+    }
+    writer.drain()?;
+    let group = || cluster().group_client(app.name(), &[]);
+    group()?.commit(&input, 0, 1)?;
+    cluster().delete_records(&input, 0, 3)?;
+    let environment = [("SAKIA_INSTANCE_ID", ""), ("WORKER_IN", &*input), PORT];
+    let worker = app.worker("w", &environment)?;
+    let port = address(&worker)?;
+    let gone = format!("topic {input} partition 0 is not read\n");
+    until("it says what it cannot read", PATIENCE, || Ok((get(&port, "/readyz")?.1 == gone).then_some(())))?;
+    until("it says what to do", PATIENCE, || Ok(worker.log().contains("--reset-offsets").then_some(())))?;
+    ensure!(worker.stop(PATIENCE)?.success(), "it did not end well");
+    group()?.commit(&input, 0, 3)?;
+    let worker = app.worker("again", &environment)?;
+    let port = address(&worker)?;
+    until("it is ready", PATIENCE, || Ok((get(&port, "/readyz")?.0 == 200).then_some(())))?;
+    until("the rest is moved", PATIENCE, || {
+        Ok((cluster().group_offset(app.name(), &input)? == Some(4)).then_some(()))
+    })
+}
+
+#[test]
 fn a_port_that_is_taken_or_open_to_others_is_refused_with_the_remedy() -> Result<()> {
     let app = App::new(&cluster(), WORKER, 1)?;
     let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
