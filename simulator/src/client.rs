@@ -23,7 +23,11 @@ impl Client {
         for number in 0..profile.instances {
             let id = format!("i{number}");
             let key = InstanceKey::new(PROGRAM.name(), id.clone());
-            let program = program::random(rng, &id, 2);
+            let program = match rng.u32(0..5) {
+                // Of a later one, so that nobody waits for itself.
+                0 => program::rival(rng, &format!("i{}", number + 1)),
+                _ => program::random(rng, &id, 2),
+            };
             let input = Bytes::from(serde_json::to_vec(&program).unwrap_or_default());
             let mut send = |rng: &mut Rng, ask: CommandAsk| {
                 // Anything may come before its start, but mostly does not.

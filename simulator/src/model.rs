@@ -17,7 +17,7 @@ use sakia::core::history::TurnInput;
 use sakia::core::ids::InstanceKey;
 use sakia::core::input::CommandAsk;
 use sakia::core::machine::Machine;
-use sakia::core::state::{Instance, Key, Row, Status};
+use sakia::core::state::{Callees, Instance, Key, Row, Status};
 use sakia::core::tables::{Tables, history};
 use sakia::lane::LaneConfig;
 use sakia::log::{Isolation, Record};
@@ -76,7 +76,7 @@ impl Model {
             usize::MAX,
         );
         Model {
-            machine: Machine::new(config.limits, owns, 0),
+            machine: Machine::new(config.limits, owns, 0, Callees::default()),
             config,
             executor,
             tables: Rows::default(),

@@ -48,6 +48,11 @@ pub(crate) fn random(rng: &mut Rng, id: &str, depth: u32) -> Vec<Op> {
     (0..len).map(|at| random_op(rng, id, depth, at)).collect()
 }
 
+/// Calls, after a while, an instance that a client may start as well, with another program.
+pub(crate) fn rival(rng: &mut Rng, id: &str) -> Vec<Op> {
+    vec![Op::Sleep(rng.u64(1..=4_000)), Op::Call(id.into(), random(rng, id, 0))]
+}
+
 fn random_op(rng: &mut Rng, id: &str, depth: u32, at: usize) -> Op {
     let simple = if depth == 0 { 9 } else { 14 };
     match rng.u32(0..simple) {

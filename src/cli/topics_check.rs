@@ -3,7 +3,7 @@
 use super::topics_init::blocking;
 use super::{Command, Exit, Failure, output};
 use crate::config::topics::{self, Finding, TopicLayout, TopicsError};
-use crate::log::kafka::Admin;
+use crate::log::kafka::KafkaLog;
 use serde_json::json;
 
 pub(super) async fn run(command: &Command) -> Result<(), Failure> {
@@ -22,8 +22,8 @@ pub(super) async fn layout(command: &Command) -> Result<TopicLayout, Failure> {
     let (app, config) = (command.app.clone(), command.config.clone());
     let checked = blocking(move || {
         config.reach()?;
-        let admin = Admin::new(&config.kafka_config(&app))?;
-        Ok(topics::check(&admin, &app))
+        let log = KafkaLog::new(config.kafka_config(&app))?;
+        Ok(topics::check(&log, &app))
     })
     .await?;
     match checked {

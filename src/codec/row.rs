@@ -7,8 +7,9 @@ use crate::core::state::{Key, Row};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-/// Version of the rows of instances and of their turns since several turns share a row.
-const SHARED: u8 = 2;
+/// Version of the rows of instances and of their turns since several turns share a row, and of positions since they hold
+/// the number of lanes and the callees.
+const SECOND: u8 = 2;
 
 /// The bytes of a row.
 pub fn encode(row: &Row) -> Bytes {
@@ -20,9 +21,9 @@ pub fn encode(row: &Row) -> Bytes {
 /// The same, behind what is there.
 pub fn encode_into(out: &mut Vec<u8>, row: &Row) {
     match row {
-        Row::Position(v) => pack_into(out, v),
-        Row::Instance(v) => pack_version_into(out, SHARED, v),
-        Row::Turns(v) => pack_version_into(out, SHARED, v),
+        Row::Position(v) => pack_version_into(out, SECOND, v),
+        Row::Instance(v) => pack_version_into(out, SECOND, v),
+        Row::Turns(v) => pack_version_into(out, SECOND, v),
         Row::Step(v) => pack_into(out, v),
         Row::Timer(v) => pack_into(out, v),
         Row::Signal(v) => pack_into(out, v),
@@ -33,11 +34,12 @@ pub fn encode_into(out: &mut Vec<u8>, row: &Row) {
 /// The row of bytes, by its key.
 pub fn decode(key: &Key, bytes: &[u8]) -> Result<Row, CodecError> {
     Ok(match key {
-        Key::Position => Row::Position(unpack("position row", bytes)?),
+        // In version 1 it held no number of lanes and no callees: 0 and an empty list behind the rest.
+        Key::Position => Row::Position(unpack_second("position row", bytes, |old| [old, &[0, 0]].concat())?),
         // In version 1 it held no turns: an empty list behind the rest.
-        Key::Instance(_) => Row::Instance(unpack_shared("instance row", bytes, |old| [old, &[0]].concat())?),
+        Key::Instance(_) => Row::Instance(unpack_second("instance row", bytes, |old| [old, &[0]].concat())?),
         // In version 1 it was one turn: a list of one.
-        Key::Turns(..) => Row::Turns(unpack_shared("turn row", bytes, |old| [&[1], old].concat())?),
+        Key::Turns(..) => Row::Turns(unpack_second("turn row", bytes, |old| [&[1], old].concat())?),
         Key::Step(..) => Row::Step(unpack("step row", bytes)?),
         Key::Timer(..) => Row::Timer(unpack("timer row", bytes)?),
         Key::Signal(..) => Row::Signal(unpack("signal row", bytes)?),
@@ -46,13 +48,13 @@ pub fn decode(key: &Key, bytes: &[u8]) -> Result<Row, CodecError> {
 }
 
 /// Reads what version 1 wrote as well; `renew` makes that what would be written today.
-fn unpack_shared<T: DeserializeOwned>(
+fn unpack_second<T: DeserializeOwned>(
     what: &'static str,
     bytes: &[u8],
     renew: impl FnOnce(&[u8]) -> Vec<u8>,
 ) -> Result<T, CodecError> {
     match split_version(what, bytes)? {
-        (SHARED, value) => parse(what, value),
+        (SECOND, value) => parse(what, value),
         (VERSION, old) => parse(what, &renew(old)),
         (version, _) => unknown_version(what, version),
     }
@@ -63,7 +65,7 @@ mod tests {
     use super::*;
     use crate::core::history::{Mark, MarkKind, Turn, TurnInput};
     use crate::core::ids::{InstanceKey, OpId};
-    use crate::core::state::{Instance, OpenOp};
+    use crate::core::state::{Instance, OpenOp, Position};
 
     const STARTED: u64 = 1_700_000_000_000;
     const SLEPT: u64 = STARTED + 500;
@@ -83,6 +85,12 @@ mod tests {
         Turn { at: SLEPT, input, asked: vec![sleep()] }
     }
 
+    fn position() -> Position {
+        let (epoch, checkpoint, next_command) = (3, 300, 4_711);
+        let (journal_seq, journal_offset, now) = (9_000, 9_301, SLEPT);
+        Position { epoch, checkpoint, next_command, journal_seq, journal_offset, now, ..Position::default() }
+    }
+
     fn of_instance() -> Key {
         Key::Instance(InstanceKey::new("pay", "a-1"))
     }
@@ -97,6 +105,8 @@ mod tests {
         assert_eq!(decode(&of_instance(), old), Ok(Row::Instance(Box::new(instance()))));
         let old = include_bytes!("../../tests/fixtures/version-1/turn-row");
         assert_eq!(decode(&of_turns(), old), Ok(Row::Turns(vec![turn()])));
+        let old = include_bytes!("../../tests/fixtures/version-1/position-row");
+        assert_eq!(decode(&Key::Position, old), Ok(Row::Position(position())));
     }
 
     #[test]
@@ -110,7 +120,7 @@ mod tests {
     #[test]
     fn a_row_of_a_later_version_is_refused() {
         for key in [of_instance(), of_turns(), Key::Position] {
-            let error = decode(&key, &[SHARED + 1, 0]).unwrap_err().to_string();
+            let error = decode(&key, &[SECOND + 1, 0]).unwrap_err().to_string();
             assert!(error.contains("format version 3 is not known"), "{error}");
         }
     }

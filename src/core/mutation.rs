@@ -105,6 +105,8 @@ mutations! {
     ChildEndLost,
     /// The first turn of a start of the log has the lane's time, not that of the record.
     StartAtLaneTime,
+    /// The core lets a call begin in memory, and the first step of a start at once, although they may be of the same id.
+    CalleesIgnored,
     /// The core tells a parent that its child failed, however it ended.
     ChildOutcomeLost,
     /// The core does not tell the clients that wait for an instance how it ended.

@@ -6,6 +6,7 @@ use crate::core::ids::{InstanceKey, Millis, OpId};
 use crate::core::input::{ParentLink, Waiter};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Names a row. The codec gives each variant a tag; tags are never reused.
@@ -61,7 +62,16 @@ pub struct Position {
     pub journal_offset: i64,
     /// Latest time that was applied; time never goes back.
     pub now: Millis,
+    /// How many lanes the app had: which one an id belongs to depends on it. 0 in what was written before it was kept.
+    pub partitions: i32,
+    /// The workflows that are called.
+    pub callees: Callees,
 }
+
+/// Names of the workflows of which the lane's log has had a start by a parent. Only those may begin in memory, and only of
+/// the others does the first step of a start in the log begin before an append: else a start could have run a step, and
+/// after a crash find that a call of the same id, which nothing has a record of, came before it.
+pub type Callees = BTreeSet<Arc<str>>;
 
 /// One run of a workflow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -88,6 +88,27 @@ pub(super) fn compare_with_group(
     }
 }
 
+/// With another number of lanes, ids belong to lanes that do not know them.
+pub(super) fn compare_with_layout(config: &LaneConfig, position: Option<&Position>) -> Result<(), LaneEnd> {
+    let LaneConfig { app, partition, partitions, .. } = config;
+    let then = position.map_or(0, |p| p.partitions);
+    if *partition < *partitions && (then == 0 || then == *partitions) {
+        return Ok(());
+    }
+    let what = if *partition < *partitions {
+        format!(
+            "the state of lane {partition} was written when app {app} had {then} lanes, it has {partitions} now"
+        )
+    } else {
+        format!(
+            "app {app} had {partitions} lanes when this process began, there is none for partition {partition}"
+        )
+    };
+    Err(LaneEnd::Broken(format!(
+        "SAKIA-L08: {what}: partitions were added to its topics. The lane stops rather than begin instances a second time"
+    )))
+}
+
 /// What is broken may be the work of a later owner, which compacts and trims behind its checkpoints: behind the fence only
 /// such a one writes to the changelog. Then the lane is lost, and nothing is broken. Read uncommitted: it may have
 /// trimmed already although the marker of its commit is not there yet.

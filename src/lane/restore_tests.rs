@@ -2,7 +2,7 @@
 
 use super::Host as _;
 use super::host::At;
-use super::restore::{changelog, compare_with_group, unless_lost};
+use super::restore::{changelog, compare_with_group, compare_with_layout, unless_lost};
 use super::{LaneConfig, LaneEnd, RestoreBudget, Topics};
 use crate::codec::group::Group;
 use crate::codec::{headers, key, row};
@@ -225,6 +225,22 @@ fn a_position_that_a_later_owner_has_replaced_is_no_lost_state() {
     let host = Arc::new(At::new(NOW + 1));
     let overtaken = unless_lost(compared(), &config(), &Overtaken { log, host }, end);
     assert!(matches!(overtaken, Err(LaneEnd::Lost(_))), "{overtaken:?}");
+}
+
+#[test]
+fn a_lane_does_not_begin_on_the_state_of_another_number_of_lanes() {
+    let ends = |partition: i32, then: Option<i32>| {
+        let config = LaneConfig { partition, partitions: 4, ..config() };
+        let position = then.map(|partitions| Position { partitions, ..Position::default() });
+        compare_with_layout(&config, position.as_ref()).map_err(|end| end.to_string())
+    };
+    for then in [None, Some(0), Some(4)] {
+        assert_eq!(ends(3, then), Ok(()));
+    }
+    let grown = ends(3, Some(2)).unwrap_err();
+    assert!(grown.contains("SAKIA-L08") && grown.contains("had 2 lanes, it has 4 now"), "{grown}");
+    let new = ends(4, None).unwrap_err();
+    assert!(new.contains("SAKIA-L08") && new.contains("none for partition 4"), "{new}");
 }
 
 /// Seed 3015010 of the simulator.

@@ -395,6 +395,8 @@ impl Lane {
             journal_seq: parts.appender.seq(),
             journal_offset: parts.acks.now().offset,
             now: parts.engine.machine.now(),
+            partitions: parts.engine.config.partitions,
+            callees: parts.engine.machine.callees().clone(),
         };
         let outgoing = parts.engine.outbox.take();
         parts.engine.overlay.put(Key::Position, Row::Position(position.clone()));

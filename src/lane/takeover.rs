@@ -14,7 +14,6 @@ use super::run::{Lane, Parts};
 use super::turnstile::Turnstile;
 use super::{Event, Host, LaneConfig, LaneEnd, restore};
 use crate::codec::key::{STEP, TIMER};
-use crate::core::ids::Millis;
 use crate::core::machine::Machine;
 use crate::core::mutation::{Mutation, mutated};
 use crate::core::state::{Key, Position, Row, Status};
@@ -130,8 +129,8 @@ fn read_state(
     let restored = host.uptime();
     crash_point!("takeover:restored");
     restore::compare_with_group(config, position.as_ref(), group_offset)?;
-    let now = position.as_ref().map_or(0, |p| p.now);
-    let mut engine = engine(config, executor, store, now);
+    restore::compare_with_layout(config, position.as_ref())?;
+    let mut engine = engine(config, executor, store, position.as_ref());
     let end = replay::replay(&mut engine, log, host, position.as_ref())?;
     Ok(State { position, engine, end, restored })
 }
@@ -149,13 +148,19 @@ fn executor(
     LaneExecutor::new(config.app.clone(), registry, Some(runtime), ready, payload_bytes, cache_bytes)
 }
 
-fn engine(config: &LaneConfig, executor: LaneExecutor, store: Box<dyn Store>, now: Millis) -> Engine {
+fn engine(
+    config: &LaneConfig,
+    executor: LaneExecutor,
+    store: Box<dyn Store>,
+    position: Option<&Position>,
+) -> Engine {
+    let Position { now, callees, .. } = position.cloned().unwrap_or_default();
     let owns = {
         let config = config.clone();
         Arc::new(move |id: &str| config.lane_of(id) == config.partition)
     };
     Engine {
-        machine: Machine::new(config.limits, owns, now),
+        machine: Machine::new(config.limits, owns, now, callees),
         overlay: Overlay::new(store),
         executor,
         outbox: Outbox::default(),

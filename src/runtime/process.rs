@@ -148,7 +148,7 @@ impl Process {
         config.reach()?;
         let kafka = config.kafka_config(&parts.app);
         let log = Arc::new(KafkaLog::new(kafka.clone())?);
-        let layout = topics::check(log.admin(), &parts.app)?;
+        let layout = topics::check(&log, &parts.app)?;
         for advice in &layout.advice {
             tracing::warn!(app = %parts.app, "{advice}");
         }

@@ -9,7 +9,7 @@ use sakia::core::ids::{InstanceKey, Millis, OpId};
 use sakia::core::input::{Command, CommandAsk, ReplyTo, Waiter};
 use sakia::core::limits::Limits;
 use sakia::core::machine::Machine;
-use sakia::core::state::{Instance, Key, Row, Status};
+use sakia::core::state::{Callees, Instance, Key, Row, Status};
 use sakia::core::tables::{Tables, history};
 use sakia::workflow::ReadyQueue;
 use sakia::workflow::executor::LaneExecutor;
@@ -17,7 +17,7 @@ use sakia::workflow::registry::Registry;
 use sakia::{Ctx, Result, Workflow};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -50,6 +50,12 @@ pub(crate) struct Kit {
     steps: Vec<(Millis, InstanceKey, u32, OpId, u32)>,
     pub(crate) sent: Vec<(String, String)>,
     pub(crate) far: Vec<Command>,
+    /// On their way through the log of this lane.
+    looped: VecDeque<Command>,
+    /// How many have come back from there.
+    pub(crate) came_back: usize,
+    /// Whether none is to come back for now.
+    pub(crate) holds_back: bool,
     pub(crate) replies: Vec<Reply>,
     pub(crate) dead: Vec<String>,
     /// Every input, in order: what a log would hold.
@@ -81,8 +87,12 @@ pub(crate) fn limits() -> Limits {
     Limits { recent_turns: 2, open_ops: 40, parents: 2, ..Limits::default() }
 }
 
+fn is_near(id: &str) -> bool {
+    !id.starts_with("far")
+}
+
 fn machine() -> Machine {
-    Machine::new(limits(), Arc::new(|id| !id.starts_with("far")), 0)
+    Machine::new(limits(), Arc::new(is_near), 0, Callees::default())
 }
 
 impl Kit {
@@ -103,6 +113,9 @@ impl Kit {
             steps: Vec::new(),
             sent: Vec::new(),
             far: Vec::new(),
+            looped: VecDeque::new(),
+            came_back: 0,
+            holds_back: false,
             replies: Vec::new(),
             dead: Vec::new(),
             log: Vec::new(),
@@ -136,6 +149,17 @@ impl Kit {
         if self.forgetful {
             self.forget_all();
         }
+        if !self.holds_back {
+            self.come_back();
+        }
+    }
+
+    /// Reads what went through the lane's own log.
+    pub(crate) fn come_back(&mut self) {
+        while let Some(command) = self.looped.pop_front() {
+            self.came_back += 1;
+            self.input(Input::Command(command));
+        }
     }
 
     fn perform(&mut self, action: Action) {
@@ -148,6 +172,7 @@ impl Kit {
             Action::Send { topic, value, .. } => {
                 self.sent.push((topic.to_string(), String::from_utf8(value.to_vec()).unwrap()));
             }
+            Action::Command(command) if is_near(&command.to.id) => self.looped.push_back(command),
             Action::Command(command) => self.far.push(command),
             Action::Reply { reply, .. } => self.replies.push(reply),
             Action::DeadLetter { code, message } => self.dead.push(format!("{}: {message}", code.code())),

@@ -7,6 +7,7 @@ mod kit;
 
 use kit::{Kit, registry};
 use sakia::core::action::Reply;
+use sakia::core::ids::InstanceKey;
 use sakia::core::input::CommandAsk;
 use sakia::core::state::{DigestEnd, Key, Status};
 use sakia::core::tables::Tables;
@@ -251,17 +252,48 @@ fn family() -> Registry {
         }
         Ok(n * 2)
     });
+    registry.add(
+        &deps,
+        NEPHEW,
+        |ctx: Ctx<()>, n: u32| async move { ctx.call(CHILD, "another-child", n).await },
+    );
     registry
 }
 
 const CHILD: Workflow<u32, u32> = Workflow::new("child");
+const NEPHEW: Workflow<u32, u32> = Workflow::new("nephew");
 
 #[test]
-fn a_child_on_the_same_lane_is_called_without_a_record() {
+fn only_the_first_call_of_a_workflow_on_the_same_lane_is_a_record() {
     let mut kit = Kit::new(family());
     let key = kit.start(WF, "a", 4);
-    assert_eq!(kit.result::<u32>(&key), 9);
+    assert_eq!((kit.result::<u32>(&key), kit.came_back), (9, 1));
+    let key = kit.start(NEPHEW, "b", 4);
+    assert_eq!((kit.result::<u32>(&key), kit.came_back), (8, 1));
     assert!(kit.far.is_empty());
+    kit.check_replay();
+}
+
+/// A cancel in memory would overtake the start that is on its way through the log, and find nobody.
+#[test]
+fn a_call_that_is_dropped_while_its_start_is_on_its_way_is_cancelled_all_the_same() {
+    const DROPS: Workflow<u32, u32> = Workflow::new("drops");
+    let mut registry = family();
+    registry.add(&Arc::new(()), DROPS, |ctx: Ctx<()>, n: u32| async move {
+        sakia::select! {
+            child = ctx.call(CHILD, "near-child", n) => child,
+            name = ctx.run("quick", async || Ok(n)) => name,
+        }
+    });
+    let mut kit = Kit::new(registry);
+    kit.holds_back = true;
+    let key = kit.start(DROPS, "a", 5);
+    assert_eq!(kit.result::<u32>(&key), 5);
+    kit.holds_back = false;
+    kit.come_back();
+    let child = kit.instance(&InstanceKey::new(CHILD.name(), "near-child"));
+    assert!(matches!(child.status, Status::Cancelled(_)), "{:?}", child.status);
+    assert_eq!(kit.came_back, 2);
     kit.check_replay();
 }
 

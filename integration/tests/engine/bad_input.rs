@@ -233,6 +233,20 @@ fn a_changed_partition_count_is_refused_at_start() -> Result<()> {
     Ok(())
 }
 
+/// Without this the folder could be deleted, as the other refusal advises, and ids would begin again on other lanes.
+#[test]
+fn partitions_added_to_all_topics_are_noticed_without_a_state_folder() -> Result<()> {
+    let app = after_two_jobs()?;
+    for topic in ["commands", "journal", "changelog"] {
+        cluster().grow_topic(&format!("{}.{topic}", app.name()), 4)?;
+    }
+    let mut worker = app.worker("elsewhere", &[])?;
+    let status = until("the worker ends", PATIENCE, || worker.ended())?;
+    ensure!(!status.success(), "it should have failed");
+    ensure!(worker.log().contains("SAKIA-T11"), "it says: {}", worker.log());
+    Ok(())
+}
+
 #[test]
 fn a_group_that_is_ahead_of_the_state_stops_the_lane() -> Result<()> {
     let app = after_two_jobs()?;

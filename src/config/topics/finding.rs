@@ -27,6 +27,8 @@ pub enum FindingCode {
     DeletesForgotten,
     /// SAKIA-T10: a setting makes restores slow. The app runs all the same.
     Slow,
+    /// SAKIA-T11: partitions were added to all topics.
+    Grown,
 }
 
 impl FindingCode {
@@ -43,6 +45,7 @@ impl FindingCode {
             FindingCode::TornUnseen => "SAKIA-T08",
             FindingCode::DeletesForgotten => "SAKIA-T09",
             FindingCode::Slow => "SAKIA-T10",
+            FindingCode::Grown => "SAKIA-T11",
         }
     }
 

@@ -1,13 +1,14 @@
 //! The topics of an app: how they are made, and what is wrong with those that are there.
 
 mod finding;
+mod grown;
 mod plan;
 
 pub use finding::{Finding, FindingCode, findings};
 pub use plan::{TopicSpec, plan};
 
 use crate::log::LogError;
-use crate::log::kafka::Admin;
+use crate::log::kafka::{Admin, KafkaLog};
 use std::collections::BTreeMap;
 
 /// How a topic is.
@@ -60,10 +61,11 @@ fn list(findings: &[Finding]) -> String {
 ///
 /// # Errors
 /// If they cannot be looked at, or if the app must not run on them: then all findings.
-pub fn check(admin: &Admin, app: &str) -> Result<TopicLayout, TopicsError> {
+pub fn check(log: &KafkaLog, app: &str) -> Result<TopicLayout, TopicsError> {
+    let admin = log.admin();
     // The commands topic says how many lanes there are; without it, one finding per topic says that it is missing.
     let lanes = admin.partitions(&format!("{app}.commands"))?.unwrap_or(1);
-    let mut all = Vec::new();
+    let (mut all, mut changelog) = (Vec::new(), None);
     let mut layout = TopicLayout {
         partitions: lanes,
         reply_partitions: lanes,
@@ -82,7 +84,14 @@ pub fn check(admin: &Admin, app: &str) -> Result<TopicLayout, TopicsError> {
             let ms = |key| state.setting(key).and_then(|v| v.parse().ok()).unwrap_or(0);
             layout.min_compaction_lag_ms = ms("min.compaction.lag.ms");
             layout.keep_deletes_ms = ms("delete.retention.ms");
+            changelog = Some(spec.name);
         }
+    }
+    // One that is not there, or has another number of partitions, is found already.
+    if let Some(changelog) = changelog
+        && !all.iter().any(|finding| finding.code == FindingCode::Partitions)
+    {
+        all.extend(grown::finding(log, &changelog, lanes)?);
     }
     if all.iter().any(|finding| finding.code.forbids_start()) {
         return Err(TopicsError::Findings(all));

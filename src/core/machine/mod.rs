@@ -39,7 +39,8 @@ use crate::core::fact::Fact;
 use crate::core::ids::{InstanceKey, Millis};
 use crate::core::input::{Command, CommandAsk, ReplyTo};
 use crate::core::limits::Limits;
-use crate::core::state::{Instance, Key, Row};
+use crate::core::mutation::{Mutation, mutated};
+use crate::core::state::{Callees, Instance, Key, Row};
 use crate::core::tables::Tables;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -52,12 +53,18 @@ pub struct Machine {
     limits: Limits,
     owns: Owns,
     now: Millis,
+    callees: Callees,
 }
 
 impl Machine {
-    /// A machine for the lane whose ids `owns` accepts, at the time of its position.
-    pub fn new(limits: Limits, owns: Owns, now: Millis) -> Self {
-        Machine { limits, owns, now }
+    /// A machine for the lane whose ids `owns` accepts, at the time and with the callees of its position.
+    pub fn new(limits: Limits, owns: Owns, now: Millis, callees: Callees) -> Self {
+        Machine { limits, owns, now, callees }
+    }
+
+    /// The workflows that the log has called.
+    pub fn callees(&self) -> &Callees {
+        &self.callees
     }
 
     /// The latest time that was applied.
@@ -121,7 +128,8 @@ impl Machine {
             now: self.now,
             actions: Vec::new(),
             queue: VecDeque::new(),
-            logged_start: None,
+            callees: &mut self.callees,
+            begins_at_once: false,
             cascaded: 0,
         }
     }
@@ -137,9 +145,10 @@ struct Work<'a> {
     actions: Vec<Action>,
     /// Commands for instances of this lane: applied at once, with no trip through Kafka.
     queue: VecDeque<Command>,
-    /// While the turn of a start runs that is in the log itself, its record's time: what that turn asks for rests on
-    /// nothing else.
-    logged_start: Option<Millis>,
+    callees: &'a mut Callees,
+    /// While the first turn of a start of the log runs that no call can come before: what that turn asks for rests on
+    /// nothing but the record.
+    begins_at_once: bool,
     cascaded: usize,
 }
 
@@ -169,11 +178,24 @@ impl Work<'_> {
 
     /// Sends a command to an instance, in memory if it lives on this lane.
     fn route(&mut self, command: Command) {
-        if (self.owns)(&command.to.id) && self.cascaded < self.limits.cascade_len {
+        let room = self.cascaded < self.limits.cascade_len;
+        if (self.owns)(&command.to.id) && room && !self.needs_the_log(&command) {
             self.cascaded += 1;
             self.queue.push_back(command);
         } else {
             self.actions.push(Action::Command(command));
+        }
+    }
+
+    /// Whether a command for an instance of this lane must have a place in the log all the same: the first call of a
+    /// workflow, and a cancel that must not overtake a start which went there.
+    fn needs_the_log(&mut self, command: &Command) -> bool {
+        match command.ask {
+            CommandAsk::Start { .. } => {
+                !self.callees.contains(&command.to.workflow) && !mutated(Mutation::CalleesIgnored)
+            }
+            CommandAsk::Cancel { .. } => self.load(&command.to).is_none(),
+            _ => false,
         }
     }
 

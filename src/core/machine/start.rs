@@ -10,8 +10,8 @@ use crate::core::state::Instance;
 use bytes::Bytes;
 
 /// A start of the log (`logged` is its record's time) runs its first turn at that time, which may lie before what the lane
-/// has applied: the steps that this turn asks for start before anything says where among the facts the start has its
-/// place, so nothing of them may depend on that.
+/// has applied: if nobody calls the workflow, the steps that this turn asks for start before anything says where among the
+/// facts the start has its place, so nothing of them may depend on that.
 pub(super) fn apply(
     work: &mut Work<'_>,
     key: InstanceKey,
@@ -21,6 +21,9 @@ pub(super) fn apply(
 ) {
     if mutated(if logged.is_some() { Mutation::StartLost } else { Mutation::ChildStartLost }) {
         return;
+    }
+    if logged.is_some() && matches!(waiter, Some(Waiter::Parent(_))) && work.executor.knows(&key.workflow) {
+        work.callees.insert(key.workflow.clone());
     }
     if work.load(&key).is_some() {
         if let Some(waiter) = waiter {
@@ -37,11 +40,12 @@ pub(super) fn apply(
     {
         work.now = at;
     }
-    work.logged_start = logged;
+    let is_called = work.callees.contains(&key.workflow) && !mutated(Mutation::CalleesIgnored);
+    work.begins_at_once = logged.is_some() && !is_called;
     let mut instance = Box::new(Instance::new(work.now, waiter));
     turn::deliver(work, &key, &mut instance, TurnInput::Start(input));
     work.save(&key, instance);
-    work.logged_start = None;
+    work.begins_at_once = false;
     work.now = now;
 }
 

@@ -181,7 +181,7 @@ fn open(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance, op: Op)
                 op: op.id,
                 attempt: 1,
                 not_before: 0,
-                first: work.logged_start.is_some(),
+                first: work.begins_at_once,
             });
         }
         Ask::Sleep { until: due, .. } => {
