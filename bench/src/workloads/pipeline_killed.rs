@@ -18,8 +18,8 @@ pub(crate) const WORKLOAD: &str = "K killed";
 /// How it was built, for the report.
 pub(crate) const ABOUT: &str = "\
 Under load, `kill -9` of the process that runs the steps, each time when it works again: a drawn while later, as soon as a \
-record comes out. Its supervisor starts it at once. Then everything is drained, and the topic on the way out is read `read_committed`: a \
-duplicate is a record whose input is out already. \
+record comes out. Its supervisor starts it at once. Then everything is drained, and the topic on the way out is read \
+`read_committed`: a duplicate is a record whose input is out already. \
 Restate's server reads the topic by a subscription of its own and is not killed; the handler has three `ctx.run`, and a \
 fourth produces with an ordinary idempotent producer and waits for the acknowledgement. \
 On Temporal a plain consumer, in a process that is not killed either, starts a workflow by an id of topic, partition and \
