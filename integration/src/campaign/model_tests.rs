@@ -111,8 +111,20 @@ fn what_lanes_send_each_other_is_there_once() {
     assert_eq!(say(&mut model, "leaf", n, Said::ChildStart("job-99"), &payload), [Wrong::Changed]);
     assert_eq!(say(&mut model, "job", n, Said::ChildEnded("completed 1"), ""), [Wrong::Changed]);
     let own = job_apart(false);
-    let start = say(&mut model, "leaf", own, Said::ChildStart(&format!("job-{own}")), &own.to_string());
-    assert_eq!(start, [Wrong::Duplicate], "what is on one lane is told in memory");
+    let end = format!("completed {}", 2 * own);
+    let ended = say(&mut model, "job", own, Said::ChildEnded(&end), "");
+    assert_eq!(ended, [Wrong::Duplicate], "what is on one lane is told in memory");
+}
+
+#[test]
+fn a_lane_calls_itself_through_the_log_only_until_it_knows_that_it_is_called() {
+    let mut model = Model::new(1);
+    let mut call = |n: u64| {
+        let parent = format!("job-{n}");
+        model.apply(0, "leaf", &format!("leaf-{n}"), Said::ChildStart(&parent), &n.to_string())
+    };
+    assert!((0..100).all(|n| call(n).is_ok()));
+    assert!(matches!(call(100), Err((Wrong::Duplicate, _))));
 }
 
 #[test]
