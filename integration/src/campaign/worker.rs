@@ -63,6 +63,8 @@ pub struct Worker {
     bootstrap: String,
     /// Its state.
     pub state: PathBuf,
+    /// Whether bytes of its stores were flipped.
+    pub was_flipped: bool,
     log: PathBuf,
     faults: Arc<Faults>,
     child: Option<(Child, ChildStdin)>,
@@ -87,6 +89,7 @@ impl Worker {
             is_static,
             bootstrap: bootstrap.into(),
             state: folder.join(format!("{id}.state")),
+            was_flipped: false,
             log: folder.join(format!("{id}.log")),
             faults: faults.clone(),
             child: None,

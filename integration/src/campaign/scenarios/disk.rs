@@ -60,6 +60,7 @@ fn flip(stage: &mut Stage) -> Result<()> {
         }
     }
     if flipped > 0 {
+        stage.workers[victim].was_flipped = true;
         stage.faults.did(FLIPPED, &stage.workers[victim].id, Duration::ZERO);
     }
     stage.workers[victim].start()?;
