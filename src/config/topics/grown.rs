@@ -5,12 +5,13 @@ use super::finding::{Finding, FindingCode};
 use crate::codec::{key, row};
 use crate::core::state::{Key, Row};
 use crate::log::{Isolation, Log, LogError, LogReader, OffsetRange};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How many of the last records are looked at: each checkpoint ends with a position.
 const LAST: i64 = 1_000;
-/// How long the log may stay silent.
-const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// How long reading them may take. If it takes longer, each lane still looks at its own state.
+const PATIENCE: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(100);
 
 /// What is wrong with the number of partitions of the changelog, by the state of the first lane that has any. Blocks.
 pub(super) fn finding(log: &dyn Log, changelog: &str, partitions: i32) -> Result<Option<Finding>, LogError> {
@@ -31,9 +32,10 @@ pub(super) fn finding(log: &dyn Log, changelog: &str, partitions: i32) -> Result
 /// The number of lanes in the last position before `end`. What cannot be read is for the lane to tell.
 fn lanes_then(reader: &mut dyn LogReader, end: i64) -> Result<Option<i32>, LogError> {
     let position = key::encode(&Key::Position);
-    let mut then = None;
-    while reader.position()? < end {
-        let Some(record) = reader.next(SILENCE_MAX)? else { break };
+    let (mut then, began) = (None, Instant::now());
+    while reader.position()? < end && began.elapsed() < PATIENCE {
+        // None came yet, or only the marker of a transaction.
+        let Some(record) = reader.next(POLL)? else { continue };
         if record.key.as_ref() == Some(&position)
             && let Some(Ok(Row::Position(read))) = record.value.map(|v| row::decode(&Key::Position, &v))
             && read.partitions > 0
@@ -51,5 +53,45 @@ fn grown(changelog: &str, then: i32, now: i32) -> Finding {
         what: format!("it has {now} partitions, but its state was written when there were {then}"),
         remedy: "ids now belong to lanes that do not know them: make the topics anew from a copy, or move to a new app name"
             .into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::state::Position;
+    use crate::log::Record;
+
+    /// A record with a position in it at each of some offsets, markers at the others.
+    struct Tail(i64, fn(i64) -> Option<Position>);
+
+    impl LogReader for Tail {
+        fn next(&mut self, _: Duration) -> Result<Option<Record>, LogError> {
+            self.0 += 1;
+            Ok((self.1)(self.0 - 1).map(|position| Record {
+                partition: 0,
+                offset: self.0 - 1,
+                timestamp_ms: 0,
+                key: Some(key::encode(&Key::Position)),
+                value: Some(row::encode(&Row::Position(position))),
+                headers: Vec::new(),
+            }))
+        }
+
+        fn position(&mut self) -> Result<i64, LogError> {
+            Ok(self.0)
+        }
+    }
+
+    #[test]
+    fn the_last_position_counts_and_markers_end_nothing() {
+        let mut tail = Tail(0, |offset| {
+            let partitions = if offset < 4 { 2 } else { 8 };
+            (offset % 2 == 1).then(|| Position { partitions, ..Position::default() })
+        });
+        assert_eq!(lanes_then(&mut tail, 6).unwrap(), Some(8));
+        assert_eq!(lanes_then(&mut Tail(0, |_| None), 6).unwrap(), None);
+        let old = |_| Some(Position::default());
+        assert_eq!(lanes_then(&mut Tail(0, old), 6).unwrap(), None, "written before it was kept");
     }
 }
