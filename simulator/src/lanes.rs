@@ -43,8 +43,9 @@ pub(crate) fn lane_config(sim: &Sim, partition: i32) -> LaneConfig {
         min_compaction_lag: profile.compaction_lag,
         keep_deletes: profile.keep_deletes,
         cache_bytes: profile.cache_bytes,
-        // So few that a lane often has to wait for room.
+        // So few that a lane often has to wait for room, and commands for steps.
         outbox_len: 4,
+        busy_steps: 2,
         restore_budget: Arc::new(RestoreBudget::new(0)),
         fence_timeout: Duration::from_secs(10),
     }

@@ -41,6 +41,11 @@ impl Agenda {
         self.gated.push_back((seq, attempt));
     }
 
+    /// Attempts that wait for the journal.
+    pub(super) fn gated(&self) -> usize {
+        self.gated.len()
+    }
+
     /// Timers that are due, at most `limit`.
     pub(super) fn due_timers(&mut self, now: Millis, limit: usize) -> Vec<Fact> {
         let mut facts = Vec::new();

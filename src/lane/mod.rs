@@ -110,6 +110,9 @@ pub struct LaneConfig {
     pub cache_bytes: usize,
     /// Outgoing records at which nothing more is decided until a checkpoint has carried them off.
     pub outbox_len: usize,
+    /// Steps on their way between the journal and the code at which commands wait: what has begun ends sooner, and leaves
+    /// fewer rows behind, if what has not begun stays in its topic.
+    pub busy_steps: usize,
     /// What restores may hold in memory, all lanes of the process together.
     pub restore_budget: Arc<RestoreBudget>,
     /// How long a take-over may wait for the log.

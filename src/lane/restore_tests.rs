@@ -131,6 +131,7 @@ pub(super) fn config() -> LaneConfig {
         keep_deletes: LAG * 24,
         cache_bytes: 0,
         outbox_len: 100,
+        busy_steps: 100,
         restore_budget: Arc::new(RestoreBudget::new(0)),
         fence_timeout: LAG,
     }

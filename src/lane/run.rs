@@ -26,6 +26,8 @@ use std::time::Duration;
 const ROUND_COMMANDS: usize = 1_000;
 /// Timers and attempts that one round takes (a million may be due at once).
 const ROUND_DUE: usize = 1_000;
+/// Longest time for which commands wait for steps that are under way. A lane that is always busy must still hear of signals and cancels.
+const COMMANDS_WAIT_MAX: Duration = Duration::from_millis(100);
 /// Bytes of outgoing records at which nothing more is decided until a checkpoint has carried them off.
 const OUTBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Rows at which a checkpoint is due although nothing outgoing asks for it.
@@ -61,6 +63,8 @@ pub struct Lane {
     clock: LaneClock,
     /// When it began.
     last_checkpoint: Duration,
+    /// When commands were taken last.
+    last_commands: Duration,
     stopping: bool,
 }
 
@@ -90,6 +94,7 @@ impl Lane {
             turn: MyTurn::Not,
             clock: LaneClock::new(parts.host.clone()),
             last_checkpoint: parts.host.uptime(),
+            last_commands: parts.host.uptime(),
             stopping: false,
             parts,
         }
@@ -149,7 +154,7 @@ impl Lane {
     /// Takes what there is; blocks only for the first. Whether there was anything.
     fn take_input(&mut self, feed: &Receiver<Feed>, block: Duration) -> Result<bool, LaneEnd> {
         let closed = never();
-        let accepts = !self.stopping && self.has_room();
+        let accepts = !self.stopping && self.has_room() && self.commands_wait().is_zero();
         let feed = if accepts { feed } else { &closed };
         let events = self.parts.events.clone();
         let mut left = ROUND_COMMANDS;
@@ -188,6 +193,16 @@ impl Lane {
             && engine.overlay.dirty() < 2 * DIRTY_MAX
     }
 
+    /// How long commands have to wait yet, unless something ends before.
+    fn commands_wait(&self) -> Duration {
+        let steps = self.parts.engine.agenda.gated() + self.parts.appender.waiting();
+        if steps < self.parts.engine.config.busy_steps {
+            return Duration::ZERO;
+        }
+        let waited = self.parts.host.uptime().saturating_sub(self.last_commands);
+        COMMANDS_WAIT_MAX.saturating_sub(waited)
+    }
+
     fn since_checkpoint(&self) -> Duration {
         self.parts.host.uptime().saturating_sub(self.last_checkpoint)
     }
@@ -195,7 +210,10 @@ impl Lane {
     /// How long nothing needs to be done if nothing comes.
     fn timeout(&mut self) -> Duration {
         let now = self.now();
-        let mut wait = IDLE_MAX;
+        let mut wait = match self.commands_wait() {
+            Duration::ZERO => IDLE_MAX,
+            busy => busy,
+        };
         // What is due but cannot be taken is no reason to look again at once.
         if self.takes_due()
             && let Some(due) = self.parts.engine.agenda.next_due()
@@ -251,6 +269,7 @@ impl Lane {
     fn apply_commands(&mut self, batch: &[crate::log::Record]) -> Result<(), LaneEnd> {
         let now = self.now();
         let live = self.live(now);
+        self.last_commands = self.parts.host.uptime();
         for record in batch {
             self.parts.engine.apply_record(record, Some(live))?;
         }

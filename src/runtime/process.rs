@@ -33,6 +33,8 @@ const OFFSETS_EVERY: Duration = Duration::from_secs(1);
 const CHECKPOINTS_AT_ONCE: usize = 2;
 /// Outgoing records of a lane that wait for a checkpoint, at most.
 const OUTBOX_LEN: usize = 5_000;
+/// Steps of a lane on their way between the journal and the code, at which commands wait.
+const BUSY_STEPS: usize = 1_000;
 
 /// What the threads of a process share.
 pub(super) struct Shared {
@@ -176,6 +178,7 @@ impl Process {
             keep_deletes: Duration::from_millis(layout.keep_deletes_ms),
             cache_bytes: config.cache_bytes,
             outbox_len: OUTBOX_LEN,
+            busy_steps: BUSY_STEPS,
             restore_budget: Arc::new(RestoreBudget::new(config.restore_bytes)),
             fence_timeout: FENCE_TIMEOUT,
         };
