@@ -78,6 +78,17 @@ pub enum TurnInput {
 }
 
 impl TurnInput {
+    /// The operation that it ends. A start ends none; a cancel ends all.
+    pub(super) fn answers(&self) -> Option<OpId> {
+        match self {
+            TurnInput::Start(_) | TurnInput::Cancel => None,
+            TurnInput::Step { op, .. }
+            | TurnInput::Timer { op }
+            | TurnInput::Signal { op, .. }
+            | TurnInput::Child { op, .. } => Some(*op),
+        }
+    }
+
     fn payload_len(&self) -> usize {
         match self {
             TurnInput::Start(payload) | TurnInput::Signal { payload, .. } => payload.len(),

@@ -92,17 +92,16 @@ pub(super) fn compare_with_group(
 pub(super) fn compare_with_layout(config: &LaneConfig, position: Option<&Position>) -> Result<(), LaneEnd> {
     let LaneConfig { app, partition, partitions, .. } = config;
     let then = position.map_or(0, |p| p.partitions);
-    if *partition < *partitions && (then == 0 || then == *partitions) {
-        return Ok(());
-    }
-    let what = if *partition < *partitions {
+    let what = if partition >= partitions {
+        format!(
+            "app {app} had {partitions} lanes when this process began, there is none for partition {partition}"
+        )
+    } else if then != 0 && then != *partitions {
         format!(
             "the state of lane {partition} was written when app {app} had {then} lanes, it has {partitions} now"
         )
     } else {
-        format!(
-            "app {app} had {partitions} lanes when this process began, there is none for partition {partition}"
-        )
+        return Ok(());
     };
     Err(LaneEnd::Broken(format!(
         "SAKIA-L08: {what}: partitions were added to its topics. The lane stops rather than begin instances a second time"

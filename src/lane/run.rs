@@ -26,7 +26,8 @@ use std::time::Duration;
 const ROUND_COMMANDS: usize = 1_000;
 /// Timers and attempts that one round takes (a million may be due at once).
 const ROUND_DUE: usize = 1_000;
-/// Longest time for which commands wait for steps that are under way. A lane that is always busy must still hear of signals and cancels.
+/// Longest time for which commands wait for steps that are under way. A lane that is always busy must still hear of
+/// signals and cancels.
 const COMMANDS_WAIT_MAX: Duration = Duration::from_millis(100);
 /// Bytes of outgoing records at which nothing more is decided until a checkpoint has carried them off.
 const OUTBOX_BYTES_MAX: usize = 8 * 1024 * 1024;

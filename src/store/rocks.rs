@@ -58,11 +58,22 @@ pub struct RocksStores {
 /// Every key and value of a partition's store that no process has open, in key order, with the reserved one: to compare
 /// stores byte by byte. `dir` is the state folder.
 pub fn dump_folder(dir: &Path, partition: i32) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
-    let path = dir.join(format!("p-{partition:04}"));
-    let db = DB::open_for_read_only(&Options::default(), &path, false).map_err(|e| io(&path, e))?;
+    let (path, db) = open_folder(dir, partition)?;
     db.iterator(IteratorMode::Start)
         .map(|e| e.map(|(k, v)| (Bytes::from(k), Bytes::from(v))).map_err(|e| io(&path, e)))
         .collect()
+}
+
+/// One value of a partition's store that no process has open; the rest of it may be damaged.
+pub fn read_folder(dir: &Path, partition: i32, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+    let (path, db) = open_folder(dir, partition)?;
+    db.get(key).map(|value| value.map(Bytes::from)).map_err(|e| io(&path, e))
+}
+
+fn open_folder(dir: &Path, partition: i32) -> Result<(PathBuf, DB), StoreError> {
+    let path = dir.join(format!("p-{partition:04}"));
+    let db = DB::open_for_read_only(&Options::default(), &path, false).map_err(|e| io(&path, e))?;
+    Ok((path, db))
 }
 
 impl RocksStores {

@@ -1,5 +1,6 @@
 //! An app for the tests of the engine, in a process of its own so that it can be killed: `worker`, configured as any
-//! app by `SAKIA_…`, and by `WORKER_APP` (its name), `WORKER_OUT` (the topic that it writes) and, if it is to read one, `WORKER_IN`.
+//! app by `SAKIA_…`, and by `WORKER_APP` (its name), `WORKER_OUT` (the topic that it writes) and, if it is to read one,
+//! `WORKER_IN`.
 //!
 //! Each job does everything that a workflow can do, and writes what it saw, so that a reader can tell whether anything
 //! was lost, done twice or changed.

@@ -9,11 +9,12 @@ use super::judgement::Judgement;
 use super::ledger::Wrong;
 use super::lock::lock;
 use super::stage::Stage;
+use super::worker::Worker;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use sakia::codec::{key, row};
 use sakia::core::state::{Instance, Key, Row};
-use sakia::store::rocks::{OFFSET_KEY, dump_folder};
+use sakia::store::rocks::{OFFSET_KEY, dump_folder, read_folder};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -102,12 +103,22 @@ fn differs_from_all(stage: &Stage, lane: i32, fresh: &Dump) -> Option<String> {
             Ok(own) if own == *fresh => return None,
             Ok(own) => how.push(format!("{}: {}", worker.id, difference(&own, fresh))),
             // Nothing has read what was flipped there; whoever does throws the store away.
-            Err(error) if worker.was_flipped && error.to_string().contains("Corruption") => return None,
+            Err(error) if error.to_string().contains("Corruption") && is_flipped(worker, lane, fresh) => {
+                return None;
+            }
             // It never had the lane, or its disk was lost.
             Err(error) => how.push(format!("{}: {error}", worker.id)),
         }
     }
     Some(how.join("; "))
+}
+
+/// Whether bytes of this store were flipped, and it is that of the lane's last owner: it stands where the restored one does.
+fn is_flipped(worker: &Worker, lane: i32, fresh: &Dump) -> bool {
+    let position = key::encode(&Key::Position);
+    let restored = fresh.iter().find(|(k, _)| *k == position).map(|(_, v)| v);
+    let own = read_folder(&worker.state, lane, &position).ok().flatten();
+    worker.was_flipped && own.is_some() && own.as_ref() == restored
 }
 
 fn difference(own: &Dump, fresh: &Dump) -> String {

@@ -65,13 +65,10 @@ fn too_many(
 /// How many operations are open when the turn is done.
 fn open_after(instance: &Instance, input: &TurnInput, ops: &[Op]) -> usize {
     let mut open: BTreeSet<OpId> = instance.open.iter().map(|open| open.mark.id).collect();
-    match input {
-        TurnInput::Start(_) => {}
-        TurnInput::Cancel => open.clear(),
-        TurnInput::Step { op, .. }
-        | TurnInput::Timer { op }
-        | TurnInput::Signal { op, .. }
-        | TurnInput::Child { op, .. } => drop(open.remove(op)),
+    match input.answers() {
+        Some(op) => drop(open.remove(&op)),
+        None if *input == TurnInput::Cancel => open.clear(),
+        None => {}
     }
     for op in ops {
         match op.ask {

@@ -63,13 +63,7 @@ pub(super) fn deliver_inbox(work: &mut Work<'_>, key: &InstanceKey, instance: &m
 }
 
 fn still_open(instance: &Instance, input: &TurnInput) -> bool {
-    match input {
-        TurnInput::Start(_) | TurnInput::Cancel => true,
-        TurnInput::Step { op, .. }
-        | TurnInput::Timer { op }
-        | TurnInput::Signal { op, .. }
-        | TurnInput::Child { op, .. } => is_open(instance, *op),
-    }
+    input.answers().is_none_or(|op| is_open(instance, op))
 }
 
 /// Hands waiting signals to the receives that wait for them: the oldest receive first, the oldest signal first.
@@ -145,13 +139,10 @@ fn record(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance, turn:
 
 /// Ends the operation that the input answers.
 fn close(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance, input: &TurnInput) {
-    let op = match input {
-        TurnInput::Start(_) => return,
-        TurnInput::Cancel => return drop_all(work, key, instance),
-        TurnInput::Step { op, .. }
-        | TurnInput::Timer { op }
-        | TurnInput::Signal { op, .. }
-        | TurnInput::Child { op, .. } => *op,
+    let op = match input.answers() {
+        Some(op) => op,
+        None if *input == TurnInput::Cancel => return drop_all(work, key, instance),
+        None => return,
     };
     if let Some(at) = instance.open.iter().position(|o| o.mark.id == op) {
         let open = instance.open.remove(at);
