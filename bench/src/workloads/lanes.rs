@@ -1,6 +1,6 @@
 //! X: more lanes in one process and in several, and three copies of each topic.
 
-use super::{Curves, Ground, bare_lanes};
+use super::{Curves, Ground, JVMS_WARM_UP, bare_lanes};
 use crate::client::Work;
 use crate::cluster::{Broker, Kafka, Shape};
 use crate::figures::quantile;
@@ -42,6 +42,7 @@ pub(super) fn run(ground: &Ground<'_>, results: &mut Results, curves: &mut Curve
     }
     let shape = Shape { port: ground.places.port + PORT, brokers: 3, settings: &[] };
     let broker = Broker::Kafka(Kafka::start(&ground.places.kafka, shape)?);
+    super::warm_brokers(ground, &broker, 3, JVMS_WARM_UP)?;
     for (lanes, processes) in COPIED {
         one(ground, &broker, (*lanes, *processes, 3), 0, results, curves)?;
     }

@@ -27,8 +27,9 @@ use std::time::Duration;
 /// Points of a drawing, by the name of the line.
 pub(crate) type Curves = BTreeMap<String, Vec<(f64, f64)>>;
 
-/// Time for a new broker's JVM to compile what it does often.
+/// Time for a new broker's JVM to compile what it does often. Three of them on two cores need more than three times as long.
 const JVM_WARM_UP: Duration = Duration::from_secs(15);
+const JVMS_WARM_UP: Duration = Duration::from_secs(90);
 /// Time for a new app.
 const WARM_UP: Duration = Duration::from_secs(3);
 
@@ -74,7 +75,7 @@ pub(crate) fn run(options: &Options, outcome: &mut Outcome) -> Result<()> {
     // Needed only by K, and large.
     let temporal = options.wants("K").then(|| peer(plan::TEMPORAL, 1)).flatten();
     let ground = Ground { options, places, broker, restate, temporal, streams };
-    warm_the_broker(&ground)?;
+    warm_brokers(&ground, &ground.broker, 1, JVM_WARM_UP)?;
     for (name, workload) in wanted {
         if let Err(why) = workload(&ground, &mut outcome.results, &mut outcome.curves) {
             outcome.results.fail(name, &why);
@@ -85,10 +86,11 @@ pub(crate) fn run(options: &Options, outcome: &mut Outcome) -> Result<()> {
     Ok(())
 }
 
-fn warm_the_broker(ground: &Ground<'_>) -> Result<()> {
+fn warm_brokers(ground: &Ground<'_>, broker: &Broker, copies: i32, length: Duration) -> Result<()> {
     eprintln!("bench: warming up");
-    let subject = Subject::start(&ground.places, &ground.broker, Make::of("warm-up"))?;
-    subject.client()?.closed_loop(Work::Chain(STEPS), 64, Duration::ZERO, JVM_WARM_UP).map(drop)
+    let make = Make { copies, ..Make::of("warm-up") };
+    let subject = Subject::start(&ground.places, broker, make)?;
+    subject.client()?.closed_loop(Work::Chain(STEPS), 64, Duration::ZERO, length).map(drop)
 }
 
 fn warm_up(client: &mut Client) -> Result<()> {
