@@ -3,23 +3,24 @@
 use super::Write;
 use bytes::Bytes;
 use std::cmp::Ordering;
+use std::hint::black_box;
+use std::iter::successors;
 
 /// Length of the value of a deletion.
 const DELETED: u32 = u32::MAX;
-/// What a write takes beside its bytes, sorting included.
-const ENTRY_BYTES: usize = size_of::<Entry>() + size_of::<Place>();
+/// What stands before each write: the lengths of its key and of its value.
+const LENGTHS: usize = 2 * size_of::<u32>();
+/// What a write takes beside that, while it is sorted.
+const PLACE_BYTES: usize = size_of::<Place>();
+/// Writes that are fetched from memory together, and how much of each, in lines of the processor's cache.
+const TOGETHER: usize = 32;
+const LINES: usize = 4;
+const LINE: usize = 64;
 
-#[derive(Clone, Copy)]
-struct Entry {
-    at: usize,
-    key: u32,
-    value: u32,
-}
-
-/// Where a write belongs, as far as eight bytes can tell, and which it is.
+/// Where a write belongs, as far as eight bytes can tell, and where it is.
 struct Place {
     prefix: u64,
-    entry: u32,
+    at: usize,
 }
 
 /// Writes that lie side by side in memory. One allocation for each of millions of keys and values, and the look-ups of
@@ -27,106 +28,129 @@ struct Place {
 #[derive(Default)]
 pub struct Batch {
     bytes: Vec<u8>,
-    entries: Vec<Entry>,
+    len: usize,
 }
 
 impl Batch {
     /// With room for so many bytes: growing by doubling would hold up to twice as much as is asked for.
     pub fn with_room(bytes: usize) -> Self {
-        Batch { bytes: Vec::with_capacity(bytes), entries: Vec::new() }
+        Batch { bytes: Vec::with_capacity(bytes), len: 0 }
     }
 
     /// Adds a write; without a value it is a deletion.
     pub fn push(&mut self, key: &[u8], value: Option<&[u8]>) {
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(DELETED);
-        let entry = Entry { at: self.bytes.len(), key: length(key), value: value.map_or(DELETED, length) };
-        assert!(
-            entry.key != DELETED && (entry.value != DELETED || value.is_none()),
-            "records are far smaller"
-        );
+        let (key_len, value_len) = (length(key), value.map_or(DELETED, length));
+        assert!(key_len != DELETED && (value_len != DELETED || value.is_none()), "records are far smaller");
+        self.bytes.extend_from_slice(&key_len.to_le_bytes());
+        self.bytes.extend_from_slice(&value_len.to_le_bytes());
         self.bytes.extend_from_slice(key);
         self.bytes.extend_from_slice(value.unwrap_or_default());
-        self.entries.push(entry);
+        self.len += 1;
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.len
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len == 0
     }
 
-    /// What it needs in memory, in bytes.
+    /// What it needs in memory, in bytes, sorting included.
     pub fn memory_bytes(&self) -> usize {
-        self.bytes.len() + self.entries.len() * ENTRY_BYTES
+        self.bytes.len() + self.len * PLACE_BYTES
     }
 
     /// One by one, in the order in which they came.
     pub fn writes(&self) -> Vec<Write> {
-        let copy = |entry: &Entry| {
-            let value = self.value(*entry).map(Bytes::copy_from_slice);
-            (Bytes::copy_from_slice(self.key(*entry)), value)
+        let copy = |at: usize| {
+            let (key, value) = self.write(at);
+            (Bytes::copy_from_slice(key), value.map(Bytes::copy_from_slice))
         };
-        self.entries.iter().map(copy).collect()
+        self.starts().map(copy).collect()
     }
 
-    fn key(&self, entry: Entry) -> &[u8] {
-        &self.bytes[entry.at..entry.at + entry.key as usize]
+    /// Where each begins, in the order in which they came.
+    fn starts(&self) -> impl Iterator<Item = usize> {
+        let from = |at: usize| (at < self.bytes.len()).then_some(at);
+        successors(from(0), move |at| {
+            let (key, value) = self.write(*at);
+            from(at + LENGTHS + key.len() + value.map_or(0, <[u8]>::len))
+        })
     }
 
-    fn value(&self, entry: Entry) -> Option<&[u8]> {
-        let at = entry.at + entry.key as usize;
-        (entry.value != DELETED).then(|| &self.bytes[at..at + entry.value as usize])
+    /// The key and the value that begin there.
+    fn write(&self, at: usize) -> (&[u8], Option<&[u8]>) {
+        let length = |at: usize| {
+            let bytes = self.bytes[at..].first_chunk().copied();
+            u32::from_le_bytes(bytes.unwrap_or_default())
+        };
+        let (key, value) = (length(at) as usize, length(at + size_of::<u32>()));
+        let (key, rest) = self.bytes[at + LENGTHS..].split_at(key);
+        (key, (value != DELETED).then(|| &rest[..value as usize]))
+    }
+
+    fn key(&self, at: usize) -> &[u8] {
+        self.write(at).0
     }
 
     /// Calls with each key once, in key order, with the last of its values.
     pub fn in_order<E>(&self, mut each: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), E>) -> Result<(), E> {
         let places = self.sorted();
-        for (at, place) in places.iter().enumerate() {
-            let entry = self.entries[place.entry as usize];
-            let is_last = places.get(at + 1).is_none_or(|next| {
-                next.prefix != place.prefix || self.key(self.entries[next.entry as usize]) != self.key(entry)
-            });
+        for (index, place) in places.iter().enumerate() {
+            if index.is_multiple_of(TOGETHER) {
+                self.fetch(&places[index..places.len().min(index + TOGETHER)]);
+            }
+            let (key, value) = self.write(place.at);
+            let is_last = places
+                .get(index + 1)
+                .is_none_or(|next| next.prefix != place.prefix || self.key(next.at) != key);
             if is_last {
-                each(self.key(entry), self.value(entry))?;
+                each(key, value)?;
             }
         }
         Ok(())
     }
 
-    /// Most comparisons end at eight bytes that lie in the array itself: keys lie wherever they came, and each look at
-    /// one is a miss of the processor's cache.
+    /// Reads a little of each. They lie anywhere, so each is a miss of the processor's cache; it waits for many at once
+    /// if none of them decides what it does next.
+    fn fetch(&self, places: &[Place]) {
+        let line = |at: usize| self.bytes.get(at).copied().unwrap_or(0);
+        let lines = places.iter().flat_map(|place| (0..LINES).map(move |n| place.at + n * LINE));
+        black_box(lines.fold(0, |seen, at| seen ^ line(at)));
+    }
+
+    /// Most comparisons end at eight bytes that lie in the array itself.
     fn sorted(&self) -> Vec<Place> {
         let shared = self.shared();
-        let place = |(index, entry): (usize, &Entry)| {
-            let key = self.key(*entry);
+        let place = |at: usize| {
+            let key = self.key(at);
             let tag = key.first().copied().unwrap_or(0);
             let mut prefix = [0; 8];
             prefix[0] = tag;
             let rest = key.get(shared[usize::from(tag)]..).unwrap_or_default();
             let taken = rest.len().min(7);
             prefix[1..=taken].copy_from_slice(&rest[..taken]);
-            Place { prefix: u64::from_be_bytes(prefix), entry: u32::try_from(index).unwrap_or(u32::MAX) }
+            Place { prefix: u64::from_be_bytes(prefix), at }
         };
-        let mut places: Vec<Place> = self.entries.iter().enumerate().map(place).collect();
+        let mut places = Vec::with_capacity(self.len);
+        places.extend(self.starts().map(place));
         places.sort_unstable_by(|a, b| self.compare(a, b));
         places
     }
 
     fn compare(&self, a: &Place, b: &Place) -> Ordering {
-        let key = |place: &Place| self.key(self.entries[place.entry as usize]);
-        a.prefix.cmp(&b.prefix).then_with(|| key(a).cmp(key(b))).then(a.entry.cmp(&b.entry))
+        a.prefix.cmp(&b.prefix).then_with(|| self.key(a.at).cmp(self.key(b.at))).then(a.at.cmp(&b.at))
     }
 
     /// For each first byte, how many bytes all keys with it have in common: a table's tag, and often the begin of ids.
     fn shared(&self) -> [usize; 256] {
         let mut first: [Option<&[u8]>; 256] = [None; 256];
         let mut shared = [0; 256];
-        for entry in &self.entries {
-            let key = self.key(*entry);
+        for key in self.starts().map(|at| self.key(at)) {
             let tag = usize::from(key.first().copied().unwrap_or(0));
             match first[tag] {
                 None => {
