@@ -17,7 +17,7 @@ use sakia::core::history::TurnInput;
 use sakia::core::ids::InstanceKey;
 use sakia::core::input::CommandAsk;
 use sakia::core::machine::Machine;
-use sakia::core::state::{Callees, Instance, Key, Row, Status};
+use sakia::core::state::{Callees, Instance, Key, Position, Row, Status};
 use sakia::core::tables::{Tables, history};
 use sakia::lane::LaneConfig;
 use sakia::log::{Isolation, Record};
@@ -98,11 +98,16 @@ impl Model {
         self.commands_before(commit.position.next_command, broker)?;
         self.compare_rows(commit, seen)?;
         self.compare_outgoing(commit)?;
-        if commit.position.now != self.machine.now() {
+        let expected = Position {
+            now: self.machine.now(),
+            partitions: self.config.partitions,
+            callees: self.machine.callees().clone(),
+            ..commit.position.clone()
+        };
+        if commit.position != expected {
             return Err(format!(
-                "lane {lane}: its time is {}, by its log {}",
-                commit.position.now,
-                self.machine.now()
+                "lane {lane}: its position is {:?}, by its log {expected:?}",
+                commit.position
             ));
         }
         self.pins(seen)?;

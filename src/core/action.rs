@@ -25,7 +25,7 @@ pub enum Action {
         not_before: Millis,
         /// Whether it rests on nothing but the start of its instance, as the log has it. Any other input has a place
         /// among the facts, and the attempt must not start before the journal says which.
-        first: bool,
+        at_once: bool,
     },
     /// Report a [`Fact::TimerDue`](crate::core::fact::Fact::TimerDue) at that time.
     ArmTimer {

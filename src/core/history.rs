@@ -77,15 +77,23 @@ pub enum TurnInput {
     Cancel,
 }
 
+/// Which open operations of an instance an input ends.
+pub(super) enum Ends {
+    None,
+    One(OpId),
+    All,
+}
+
 impl TurnInput {
-    /// The operation that it ends. A start ends none; a cancel ends all.
-    pub(super) fn answers(&self) -> Option<OpId> {
+    /// The operations that it ends.
+    pub(super) fn ends(&self) -> Ends {
         match self {
-            TurnInput::Start(_) | TurnInput::Cancel => None,
+            TurnInput::Start(_) => Ends::None,
+            TurnInput::Cancel => Ends::All,
             TurnInput::Step { op, .. }
             | TurnInput::Timer { op }
             | TurnInput::Signal { op, .. }
-            | TurnInput::Child { op, .. } => Some(*op),
+            | TurnInput::Child { op, .. } => Ends::One(*op),
         }
     }
 

@@ -69,7 +69,7 @@ impl Performer<'_> {
 
     fn one(&mut self, action: Action) {
         match action {
-            Action::RunStep { key, run, op, attempt, not_before, first } => {
+            Action::RunStep { key, run, op, attempt, not_before, at_once } => {
                 let Some(live) = self.live else { return };
                 let attempt = Attempt { key, run, op, attempt };
                 if not_before > live.now {
@@ -77,7 +77,7 @@ impl Performer<'_> {
                 } else {
                     // A command's place among the facts is fixed by the next journal record, not by the last one: an
                     // owner that follows may see a timer come due before it applies the command.
-                    let ordered = first || self.record.is_none() || mutated(Mutation::StepBeforeOrder);
+                    let ordered = at_once || self.record.is_none() || mutated(Mutation::StepBeforeOrder);
                     self.agenda.gate(if ordered { live.seq } else { live.seq + 1 }, attempt);
                 }
             }

@@ -61,6 +61,9 @@ pub(super) fn replay(
         if found.seq <= from.journal_seq {
             continue;
         }
+        if !journal::is_current(value) && !found.facts.is_empty() {
+            return Err(outdated(&config, record.offset));
+        }
         let is_older = found.epoch < end.epoch && !mutated(Mutation::FactEpochIgnored);
         if found.seq != end.seq + 1 || is_older {
             let why = format!(
@@ -160,6 +163,15 @@ fn deleted(config: &LaneConfig, topic: &str, start: i64, needed: i64) -> LaneEnd
         "SAKIA-L03: {topic} partition {} begins at offset {start}, but this lane has to go on at {needed}: records were \
          deleted that nobody had processed. Raise the topic's retention; to go on without them, see the error's page",
         config.partition
+    ))
+}
+
+fn outdated(config: &LaneConfig, offset: i64) -> LaneEnd {
+    LaneEnd::Broken(format!(
+        "SAKIA-L09: the journal {} partition {} holds facts of an earlier version of Sakia at offset {offset}, which no \
+         checkpoint covers, and which mean something else by the rules of this one. Start the earlier version once more, \
+         and end it cleanly before the upgrade",
+        config.topics.journal, config.partition
     ))
 }
 

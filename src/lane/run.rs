@@ -155,7 +155,7 @@ impl Lane {
     /// Takes what there is; blocks only for the first. Whether there was anything.
     fn take_input(&mut self, feed: &Receiver<Feed>, block: Duration) -> Result<bool, LaneEnd> {
         let closed = never();
-        let accepts = !self.stopping && self.has_room() && self.commands_wait().is_zero();
+        let accepts = !self.stopping && self.has_room() && self.commands_wait().is_none();
         let feed = if accepts { feed } else { &closed };
         let events = self.parts.events.clone();
         let mut left = ROUND_COMMANDS;
@@ -195,13 +195,11 @@ impl Lane {
     }
 
     /// How long commands have to wait yet, unless something ends before.
-    fn commands_wait(&self) -> Duration {
-        let steps = self.parts.engine.agenda.gated() + self.parts.appender.waiting();
-        if steps < self.parts.engine.config.busy_steps {
-            return Duration::ZERO;
-        }
+    fn commands_wait(&self) -> Option<Duration> {
+        let under_way = self.parts.engine.agenda.gated() + self.parts.appender.waiting();
         let waited = self.parts.host.uptime().saturating_sub(self.last_commands);
-        COMMANDS_WAIT_MAX.saturating_sub(waited)
+        let is_busy = under_way >= self.parts.engine.config.busy_steps && waited < COMMANDS_WAIT_MAX;
+        is_busy.then(|| COMMANDS_WAIT_MAX - waited)
     }
 
     fn since_checkpoint(&self) -> Duration {
@@ -211,10 +209,7 @@ impl Lane {
     /// How long nothing needs to be done if nothing comes.
     fn timeout(&mut self) -> Duration {
         let now = self.now();
-        let mut wait = match self.commands_wait() {
-            Duration::ZERO => IDLE_MAX,
-            busy => busy,
-        };
+        let mut wait = self.commands_wait().unwrap_or(IDLE_MAX);
         // What is due but cannot be taken is no reason to look again at once.
         if self.takes_due()
             && let Some(due) = self.parts.engine.agenda.next_due()

@@ -35,7 +35,7 @@ impl IngressWorker {
 
     /// Whether records are moved, or would be if there were any.
     pub(super) fn moves(&self) -> bool {
-        self.moves.load(Ordering::SeqCst)
+        self.moves.load(Ordering::SeqCst) && !self.is_finished()
     }
 
     pub(super) fn stop(&self) {

@@ -33,7 +33,7 @@ const OFFSETS_EVERY: Duration = Duration::from_secs(1);
 const CHECKPOINTS_AT_ONCE: usize = 2;
 /// Outgoing records of a lane that wait for a checkpoint, at most.
 const OUTBOX_LEN: usize = 5_000;
-/// Steps of a lane on their way between the journal and the code, at which commands wait.
+/// Steps and facts of a lane on their way between its code and the journal, at which commands wait.
 const BUSY_STEPS: usize = 1_000;
 
 /// What the threads of a process share.

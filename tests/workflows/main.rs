@@ -297,6 +297,52 @@ fn a_call_that_is_dropped_while_its_start_is_on_its_way_is_cancelled_all_the_sam
     kit.check_replay();
 }
 
+/// Calls the child that waits for a signal, and goes on at once: in the turn of the call, or after a step.
+const IMPATIENT: Workflow<bool, u32> = Workflow::new("impatient");
+
+fn impatient() -> Registry {
+    let mut registry = family();
+    registry.add(&Arc::new(()), IMPATIENT, |ctx: Ctx<()>, at_once: bool| async move {
+        sakia::select! {
+            child = ctx.call(CHILD, "near-child", 5) => child,
+            n = async { if at_once { Ok(1) } else { ctx.run("quick", async || Ok(2)).await } } => n,
+        }
+    });
+    registry
+}
+
+/// The cancel stays behind the start, in memory as well: the child's code has nothing to do but to end.
+#[test]
+fn a_call_that_is_dropped_in_the_same_turn_ends_in_it() {
+    let mut kit = Kit::new(impatient());
+    let caller = kit.start(NEPHEW, "a", 4);
+    assert_eq!((kit.result::<u32>(&caller), kit.came_back), (8, 1));
+    kit.holds_back = true;
+    let key = kit.start(IMPATIENT, "b", true);
+    assert_eq!(kit.result::<u32>(&key), 1);
+    let child = kit.instance(&InstanceKey::new(CHILD.name(), "near-child"));
+    assert!(matches!(child.status, Status::Cancelled(_)), "{:?}", child.status);
+    assert_eq!(kit.came_back, 1);
+    kit.check_replay();
+}
+
+/// The child was a client's already: the call only waits for it.
+#[test]
+fn a_call_that_is_dropped_while_it_is_on_its_way_waits_for_nothing_afterwards() {
+    let mut kit = Kit::new(impatient());
+    let child = kit.start(CHILD, "near-child", 5);
+    let before = kit.instance(&child).waiters;
+    kit.holds_back = true;
+    let key = kit.start(IMPATIENT, "b", false);
+    assert_eq!(kit.result::<u32>(&key), 2);
+    kit.holds_back = false;
+    kit.come_back();
+    let found = kit.instance(&child);
+    assert!(!found.status.has_ended() && found.waiters == before, "{found:?}");
+    assert_eq!(kit.came_back, 2);
+    kit.check_replay();
+}
+
 #[test]
 fn a_childs_failure_is_the_failure_of_the_call() {
     let mut kit = Kit::new(family());

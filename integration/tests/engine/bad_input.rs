@@ -2,6 +2,9 @@
 
 use crate::{PATIENCE, WORKER, after_two_jobs, cluster};
 use anyhow::{Context, Result, ensure};
+use sakia::codec::journal;
+use sakia::core::fact::{Fact, JournalRecord};
+use sakia::core::ids::{InstanceKey, OpId};
 use sakia_integration::app::App;
 use sakia_integration::kit::{Isolation, until};
 
@@ -257,17 +260,35 @@ fn a_group_that_is_ahead_of_the_state_stops_the_lane() -> Result<()> {
     until("the lane stops", PATIENCE, || Ok(worker.log().contains("SAKIA-L06").then_some(())))
 }
 
+/// An app comes back to a journal whose last record is this; what it says about it.
+fn stopped_by(record: &str, code: &str) -> Result<()> {
+    let app = after_two_jobs()?;
+    let mut other = cluster().owner_of(&format!("{}-other", app.name()))?;
+    other.begin()?;
+    other.put(&format!("{}.journal", app.name()), 0, "", record)?;
+    other.drain()?;
+    other.commit()?;
+    let worker = app.worker("w", &[("SAKIA_INSTANCE_ID", "")])?;
+    until("the lane stops", PATIENCE, || Ok(worker.log().contains(code).then_some(())))
+}
+
 #[test]
 fn a_journal_record_of_an_unknown_version_stops_the_lane() -> Result<()> {
-    let app = after_two_jobs()?;
-    let mut later = cluster().owner_of(&format!("{}-later", app.name()))?;
-    later.begin()?;
     // The first byte is the version.
-    later.put(&format!("{}.journal", app.name()), 0, "", "\u{7f}")?;
-    later.drain()?;
-    later.commit()?;
-    let worker = app.worker("w", &[("SAKIA_INSTANCE_ID", "")])?;
-    until("the lane stops", PATIENCE, || Ok(worker.log().contains("SAKIA-L05").then_some(())))
+    stopped_by("\u{7f}", "SAKIA-L05")
+}
+
+#[test]
+fn a_fact_of_an_earlier_version_that_no_checkpoint_covers_stops_the_lane() -> Result<()> {
+    let due = Fact::TimerDue {
+        key: InstanceKey::new("job", "1"),
+        run: 0,
+        op: OpId { branch: 0, number: 0 },
+        due: 0,
+    };
+    let record = JournalRecord { epoch: 1, seq: 127, next_command: 0, at: 0, facts: vec![due] };
+    let bytes = journal::encode(&record);
+    stopped_by(std::str::from_utf8(&[&[1], &bytes[1..]].concat())?, "SAKIA-L09")
 }
 
 #[test]

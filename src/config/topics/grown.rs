@@ -9,31 +9,42 @@ use std::time::{Duration, Instant};
 
 /// How many of the last records are looked at: each checkpoint ends with a position.
 const LAST: i64 = 1_000;
-/// How long reading them may take. If it takes longer, each lane still looks at its own state.
+/// How long reading may take, over all lanes. If it takes longer, each lane still looks at its own state.
 const PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(100);
 
-/// What is wrong with the number of partitions of the changelog, by the state of the first lane that has any. Blocks.
-pub(super) fn finding(log: &dyn Log, changelog: &str, partitions: i32) -> Result<Option<Finding>, LogError> {
-    for partition in 0..partitions {
-        let OffsetRange { start, end } = log.offsets(changelog, partition, Isolation::Committed)?;
-        let from = start.max(end - LAST);
-        if from >= end {
-            continue;
-        }
-        let mut reader = log.read(changelog, partition, from, Isolation::Committed)?;
-        if let Some(then) = lanes_then(&mut *reader, end)? {
-            return Ok((then != partitions).then(|| grown(changelog, then, partitions)));
+/// What is wrong with the number of partitions of the changelog, by the state of the first lane that has any. What cannot
+/// be read is for the lanes to tell: they wait until it can be. Blocks.
+pub(super) fn finding(log: &dyn Log, changelog: &str, partitions: i32) -> Option<Finding> {
+    let until = Instant::now() + PATIENCE;
+    let then = (0..partitions)
+        .take_while(|_| Instant::now() < until)
+        .find_map(|partition| in_state(log, changelog, partition, until).transpose());
+    match then? {
+        Ok(then) => (then != partitions).then(|| grown(changelog, then, partitions)),
+        Err(error) => {
+            tracing::warn!("{changelog} could not be read to see whether partitions were added: {error}");
+            None
         }
     }
-    Ok(None)
 }
 
-/// The number of lanes in the last position before `end`. What cannot be read is for the lane to tell.
-fn lanes_then(reader: &mut dyn LogReader, end: i64) -> Result<Option<i32>, LogError> {
+/// The number of lanes by the state of one of them, if it has any.
+fn in_state(log: &dyn Log, changelog: &str, partition: i32, until: Instant) -> Result<Option<i32>, LogError> {
+    let OffsetRange { start, end } = log.offsets(changelog, partition, Isolation::Committed)?;
+    let from = start.max(end - LAST);
+    if from >= end {
+        return Ok(None);
+    }
+    let mut reader = log.read(changelog, partition, from, Isolation::Committed)?;
+    lanes_then(&mut *reader, end, until)
+}
+
+/// The number of lanes in the last position before `end`.
+fn lanes_then(reader: &mut dyn LogReader, end: i64, until: Instant) -> Result<Option<i32>, LogError> {
     let position = key::encode(&Key::Position);
-    let (mut then, began) = (None, Instant::now());
-    while reader.position()? < end && began.elapsed() < PATIENCE {
+    let mut then = None;
+    while reader.position()? < end && Instant::now() < until {
         // None came yet, or only the marker of a transaction.
         let Some(record) = reader.next(POLL)? else { continue };
         if record.key.as_ref() == Some(&position)
@@ -89,9 +100,10 @@ mod tests {
             let partitions = if offset < 4 { 2 } else { 8 };
             (offset % 2 == 1).then(|| Position { partitions, ..Position::default() })
         });
-        assert_eq!(lanes_then(&mut tail, 6).unwrap(), Some(8));
-        assert_eq!(lanes_then(&mut Tail(0, |_| None), 6).unwrap(), None);
+        let until = Instant::now() + PATIENCE;
+        assert_eq!(lanes_then(&mut tail, 6, until).unwrap(), Some(8));
+        assert_eq!(lanes_then(&mut Tail(0, |_| None), 6, until).unwrap(), None);
         let old = |_| Some(Position::default());
-        assert_eq!(lanes_then(&mut Tail(0, old), 6).unwrap(), None, "written before it was kept");
+        assert_eq!(lanes_then(&mut Tail(0, old), 6, until).unwrap(), None, "written before it was kept");
     }
 }

@@ -31,6 +31,6 @@ pub(super) fn apply(
         op,
         attempt: attempt + 1,
         not_before: retry_at,
-        first: false,
+        at_once: false,
     });
 }

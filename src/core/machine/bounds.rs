@@ -2,7 +2,7 @@
 
 use super::Work;
 use crate::core::error::{Park, ParkCode};
-use crate::core::history::{Ask, Op, TurnInput};
+use crate::core::history::{Ask, Ends, Op, TurnInput};
 use crate::core::ids::{NAME_MAX_BYTES, OpId};
 use crate::core::limits::Limits;
 use crate::core::state::Instance;
@@ -65,10 +65,10 @@ fn too_many(
 /// How many operations are open when the turn is done.
 fn open_after(instance: &Instance, input: &TurnInput, ops: &[Op]) -> usize {
     let mut open: BTreeSet<OpId> = instance.open.iter().map(|open| open.mark.id).collect();
-    match input.answers() {
-        Some(op) => drop(open.remove(&op)),
-        None if *input == TurnInput::Cancel => open.clear(),
-        None => {}
+    match input.ends() {
+        Ends::None => {}
+        Ends::One(op) => drop(open.remove(&op)),
+        Ends::All => open.clear(),
     }
     for op in ops {
         match op.ask {

@@ -37,7 +37,7 @@ use crate::core::error::RejectCode;
 use crate::core::executor::Executor;
 use crate::core::fact::Fact;
 use crate::core::ids::{InstanceKey, Millis};
-use crate::core::input::{Command, CommandAsk, ReplyTo};
+use crate::core::input::{Command, CommandAsk, ParentLink, ReplyTo, Waiter};
 use crate::core::limits::Limits;
 use crate::core::mutation::{Mutation, mutated};
 use crate::core::state::{Callees, Instance, Key, Row};
@@ -129,7 +129,7 @@ impl Machine {
             actions: Vec::new(),
             queue: VecDeque::new(),
             callees: &mut self.callees,
-            begins_at_once: false,
+            at_once: false,
             cascaded: 0,
         }
     }
@@ -148,7 +148,7 @@ struct Work<'a> {
     callees: &'a mut Callees,
     /// While the first turn of a start of the log runs that no call can come before: what that turn asks for rests on
     /// nothing but the record.
-    begins_at_once: bool,
+    at_once: bool,
     cascaded: usize,
 }
 
@@ -188,15 +188,28 @@ impl Work<'_> {
     }
 
     /// Whether a command for an instance of this lane must have a place in the log all the same: the first call of a
-    /// workflow, and a cancel that must not overtake a start which went there.
+    /// workflow, and the cancel of a call whose start went there and has not come back.
     fn needs_the_log(&mut self, command: &Command) -> bool {
-        match command.ask {
+        match &command.ask {
             CommandAsk::Start { .. } => {
                 !self.callees.contains(&command.to.workflow) && !mutated(Mutation::CalleesIgnored)
             }
-            CommandAsk::Cancel { .. } => self.load(&command.to).is_none(),
+            CommandAsk::Cancel { by: Some(by), .. } => !self.has_come(&command.to, by),
             _ => false,
         }
+    }
+
+    /// Whether a call has reached its instance, or will before anything that is sent now.
+    fn has_come(&mut self, callee: &InstanceKey, by: &ParentLink) -> bool {
+        let is_it = |waiter: &Waiter| matches!(waiter, Waiter::Parent(link) if link == by);
+        let is_queued = self.queue.iter().any(
+            |command| matches!(&command.ask, CommandAsk::Start { waiter: Some(waiter), .. } if is_it(waiter)),
+        );
+        is_queued
+            || self.load(callee).is_some_and(|instance| {
+                let Instance { status, parent, waiters, .. } = &*instance;
+                status.has_ended() || parent.as_ref() == Some(by) || waiters.iter().any(is_it)
+            })
     }
 
     /// A copy of an instance.

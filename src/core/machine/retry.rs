@@ -33,7 +33,7 @@ fn run_open_steps(work: &mut Work<'_>, key: &InstanceKey, instance: &Instance) {
                 op: open.mark.id,
                 attempt: step.failed_attempts + 1,
                 not_before: step.retry_at,
-                first: false,
+                at_once: false,
             });
         }
     }

@@ -41,11 +41,11 @@ pub(super) fn apply(
         work.now = at;
     }
     let is_called = work.callees.contains(&key.workflow) && !mutated(Mutation::CalleesIgnored);
-    work.begins_at_once = logged.is_some() && !is_called;
+    work.at_once = logged.is_some() && !is_called;
     let mut instance = Box::new(Instance::new(work.now, waiter));
     turn::deliver(work, &key, &mut instance, TurnInput::Start(input));
     work.save(&key, instance);
-    work.begins_at_once = false;
+    work.at_once = false;
     work.now = now;
 }
 

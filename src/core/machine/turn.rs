@@ -5,7 +5,7 @@
 use super::{Work, bounds, end, park};
 use crate::core::action::Action;
 use crate::core::executor::TurnEnd;
-use crate::core::history::{Ask, MarkKind, Op, Turn, TurnInput};
+use crate::core::history::{Ask, Ends, MarkKind, Op, Turn, TurnInput};
 use crate::core::ids::{InstanceKey, OpId};
 use crate::core::input::{Command, CommandAsk, ParentLink, Waiter};
 use crate::core::mutation::{Mutation, mutated};
@@ -63,7 +63,10 @@ pub(super) fn deliver_inbox(work: &mut Work<'_>, key: &InstanceKey, instance: &m
 }
 
 fn still_open(instance: &Instance, input: &TurnInput) -> bool {
-    input.answers().is_none_or(|op| is_open(instance, op))
+    match input.ends() {
+        Ends::One(op) => is_open(instance, op),
+        Ends::None | Ends::All => true,
+    }
 }
 
 /// Hands waiting signals to the receives that wait for them: the oldest receive first, the oldest signal first.
@@ -139,10 +142,10 @@ fn record(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance, turn:
 
 /// Ends the operation that the input answers.
 fn close(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance, input: &TurnInput) {
-    let op = match input.answers() {
-        Some(op) => op,
-        None if *input == TurnInput::Cancel => return drop_all(work, key, instance),
-        None => return,
+    let op = match input.ends() {
+        Ends::None => return,
+        Ends::One(op) => op,
+        Ends::All => return drop_all(work, key, instance),
     };
     if let Some(at) = instance.open.iter().position(|o| o.mark.id == op) {
         let open = instance.open.remove(at);
@@ -172,7 +175,7 @@ fn open(work: &mut Work<'_>, key: &InstanceKey, instance: &mut Instance, op: Op)
                 op: op.id,
                 attempt: 1,
                 not_before: 0,
-                first: work.begins_at_once,
+                at_once: work.at_once,
             });
         }
         Ask::Sleep { until: due, .. } => {
