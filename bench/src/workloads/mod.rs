@@ -27,8 +27,9 @@ use std::time::Duration;
 /// Points of a drawing, by the name of the line.
 pub(crate) type Curves = BTreeMap<String, Vec<(f64, f64)>>;
 
-/// Time for a new broker's JVM to compile what it does often. Three of them on two cores need more than three times as long.
-const JVM_WARM_UP: Duration = Duration::from_secs(15);
+/// Time for a new broker's JVM to compile what it does often: after 15 s it still took three times the CPU time for a step.
+/// Three of them on two cores need longer.
+const JVM_WARM_UP: Duration = Duration::from_secs(60);
 const JVMS_WARM_UP: Duration = Duration::from_secs(90);
 /// Time for a new app.
 const WARM_UP: Duration = Duration::from_secs(3);
@@ -88,7 +89,8 @@ pub(crate) fn run(options: &Options, outcome: &mut Outcome) -> Result<()> {
 
 fn warm_brokers(ground: &Ground<'_>, broker: &Broker, copies: i32, length: Duration) -> Result<()> {
     eprintln!("bench: warming up");
-    let make = Make { copies, ..Make::of("warm-up") };
+    // A state folder belongs to one cluster.
+    let make = Make { copies, ..Make::of(&format!("warm-up-{copies}")) };
     let subject = Subject::start(&ground.places, broker, make)?;
     subject.client()?.closed_loop(Work::Chain(STEPS), 64, Duration::ZERO, length).map(drop)
 }
