@@ -32,6 +32,10 @@ impl CodecError {
 /// Version of the internal formats. Raised when one changes; the old ones stay readable, with fixtures.
 const VERSION: u8 = 1;
 
+/// Version of the rows of instances and of their turns since several turns share a row, of positions since they hold the
+/// number of lanes and the callees, and of journal records since the first call of a workflow goes through the log.
+const SECOND: u8 = 2;
+
 /// Version of the stored state as a whole, for the identity of a state folder.
 pub const FORMAT: u32 = VERSION as u32;
 
@@ -77,6 +81,19 @@ impl postcard::ser_flavors::Flavor for Behind<'_> {
 fn unpack<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, CodecError> {
     match split_version(what, bytes)? {
         (VERSION, value) => parse(what, value),
+        (version, _) => unknown_version(what, version),
+    }
+}
+
+/// Reads what version 1 wrote as well; `renew` makes that what would be written today.
+fn unpack_second<T: DeserializeOwned>(
+    what: &'static str,
+    bytes: &[u8],
+    renew: impl FnOnce(&[u8]) -> Vec<u8>,
+) -> Result<T, CodecError> {
+    match split_version(what, bytes)? {
+        (SECOND, value) => parse(what, value),
+        (VERSION, old) => parse(what, &renew(old)),
         (version, _) => unknown_version(what, version),
     }
 }

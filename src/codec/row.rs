@@ -1,15 +1,8 @@
 //! Values of rows. What kind a value is follows from its key.
 
-use super::{
-    CodecError, VERSION, pack_into, pack_version_into, parse, split_version, unknown_version, unpack,
-};
+use super::{CodecError, SECOND, pack_into, pack_version_into, unpack, unpack_second};
 use crate::core::state::{Key, Row};
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
-
-/// Version of the rows of instances and of their turns since several turns share a row, and of positions since they hold
-/// the number of lanes and the callees.
-const SECOND: u8 = 2;
 
 /// The bytes of a row.
 pub fn encode(row: &Row) -> Bytes {
@@ -45,19 +38,6 @@ pub fn decode(key: &Key, bytes: &[u8]) -> Result<Row, CodecError> {
         Key::Signal(..) => Row::Signal(unpack("signal row", bytes)?),
         Key::Inbox(..) => Row::Inbox(unpack("inbox row", bytes)?),
     })
-}
-
-/// Reads what version 1 wrote as well; `renew` makes that what would be written today.
-fn unpack_second<T: DeserializeOwned>(
-    what: &'static str,
-    bytes: &[u8],
-    renew: impl FnOnce(&[u8]) -> Vec<u8>,
-) -> Result<T, CodecError> {
-    match split_version(what, bytes)? {
-        (SECOND, value) => parse(what, value),
-        (VERSION, old) => parse(what, &renew(old)),
-        (version, _) => unknown_version(what, version),
-    }
 }
 
 #[cfg(test)]

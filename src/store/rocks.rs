@@ -70,8 +70,13 @@ pub fn read_folder(dir: &Path, partition: i32, key: &[u8]) -> Result<Option<Byte
     db.get(key).map(|value| value.map(Bytes::from)).map_err(|e| io(&path, e))
 }
 
+/// Where the store of a partition lies in the state folder.
+fn folder_of(dir: &Path, partition: i32) -> PathBuf {
+    dir.join(format!("p-{partition:04}"))
+}
+
 fn open_folder(dir: &Path, partition: i32) -> Result<(PathBuf, DB), StoreError> {
-    let path = dir.join(format!("p-{partition:04}"));
+    let path = folder_of(dir, partition);
     let db = DB::open_for_read_only(&Options::default(), &path, false).map_err(|e| io(&path, e))?;
     Ok((path, db))
 }
@@ -107,7 +112,7 @@ impl RocksStores {
     }
 
     fn path_of(&self, partition: i32) -> PathBuf {
-        self.folder.path.join(format!("p-{partition:04}"))
+        folder_of(&self.folder.path, partition)
     }
 
     /// The store of a partition, with what only tests and tools need.
