@@ -24,6 +24,7 @@ mod describe;
 mod engine;
 mod fault;
 mod host;
+mod intake;
 mod letters;
 mod overlay;
 mod perform;
@@ -110,8 +111,7 @@ pub struct LaneConfig {
     pub cache_bytes: usize,
     /// Outgoing records at which nothing more is decided until a checkpoint has carried them off.
     pub outbox_len: usize,
-    /// Steps and facts on their way between the code and the journal, at which commands wait: what has begun ends sooner,
-    /// and leaves fewer rows behind, if what has not begun stays in its topic.
+    /// Steps and facts on their way between the code and the journal, at which commands wait.
     pub busy_steps: usize,
     /// What restores may hold in memory, all lanes of the process together.
     pub restore_budget: Arc<RestoreBudget>,

@@ -7,6 +7,7 @@ use super::checkpoint::{self, Checkpointer};
 use super::clock::LaneClock;
 use super::engine::Engine;
 use super::fault::crash_point;
+use super::intake::Intake;
 use super::perform::Live;
 use super::turnstile::{Turn, Turnstile};
 use super::{Event, Feed, Host, LaneEnd, LaneHandle};
@@ -22,13 +23,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-/// Commands that one round applies before it looks at anything else.
-const ROUND_COMMANDS: usize = 1_000;
 /// Timers and attempts that one round takes (a million may be due at once).
 const ROUND_DUE: usize = 1_000;
-/// Longest time for which commands wait for steps that are under way. A lane that is always busy must still hear of
-/// signals and cancels.
-const COMMANDS_WAIT_MAX: Duration = Duration::from_millis(100);
 /// Bytes of outgoing records at which nothing more is decided until a checkpoint has carried them off.
 const OUTBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Rows at which a checkpoint is due although nothing outgoing asks for it.
@@ -62,10 +58,9 @@ pub struct Lane {
     /// The transaction of the newest checkpoint asks for more.
     asked_for_more: bool,
     clock: LaneClock,
+    intake: Intake,
     /// When it began.
     last_checkpoint: Duration,
-    /// When commands were taken last.
-    last_commands: Duration,
     stopping: bool,
 }
 
@@ -94,8 +89,8 @@ impl Lane {
             asked_for_more: false,
             turn: MyTurn::Not,
             clock: LaneClock::new(parts.host.clone()),
+            intake: Intake::new(parts.engine.config.busy_steps, parts.host.uptime()),
             last_checkpoint: parts.host.uptime(),
-            last_commands: parts.host.uptime(),
             stopping: false,
             parts,
         }
@@ -156,12 +151,13 @@ impl Lane {
     fn take_input(&mut self, feed: &Receiver<Feed>, block: Duration) -> Result<bool, LaneEnd> {
         let closed = never();
         let accepts = !self.stopping && self.has_room() && self.commands_wait().is_none();
-        let feed = if accepts { feed } else { &closed };
         let events = self.parts.events.clone();
-        let mut left = ROUND_COMMANDS;
+        let mut left = self.intake.limit(self.under_way());
         let mut any = false;
         while left > 0 {
-            let timeout = if any { Duration::ZERO } else { block };
+            let has_commands = accepts && !self.intake.is_empty();
+            let feed = if accepts && !has_commands { feed } else { &closed };
+            let timeout = if any || has_commands { Duration::ZERO } else { block };
             // Events first: they are few, and what they release is older than any command.
             select_biased! {
                 recv(events) -> event => match event {
@@ -169,16 +165,18 @@ impl Lane {
                     Err(_) => return Err(LaneEnd::Lost("its event channel is closed".into())),
                 },
                 recv(feed) -> batch => match batch {
-                    Ok(Ok(batch)) => {
-                        left = left.saturating_sub(batch.len());
-                        self.apply_commands(&batch)?;
-                    }
+                    Ok(Ok(batch)) => self.intake.feed(batch),
                     // Also if commands are gone: a later owner may have trimmed what this one has not read. If it is
                     // damage, the next take-over says so.
                     Ok(Err(error)) => return Err(LaneEnd::Lost(error.to_string())),
                     Err(_) => return Err(LaneEnd::Lost("its feed of commands ended".into())),
                 },
-                default(timeout) => return Ok(any),
+                default(timeout) => {
+                    if !has_commands {
+                        return Ok(any);
+                    }
+                    left -= self.apply_commands(left)?;
+                }
             }
             any = true;
         }
@@ -194,12 +192,13 @@ impl Lane {
             && engine.overlay.dirty() < 2 * DIRTY_MAX
     }
 
-    /// How long commands have to wait yet, unless something ends before.
+    /// Steps and facts on their way between the code and the journal.
+    fn under_way(&self) -> usize {
+        self.parts.engine.agenda.gated() + self.parts.appender.waiting()
+    }
+
     fn commands_wait(&self) -> Option<Duration> {
-        let under_way = self.parts.engine.agenda.gated() + self.parts.appender.waiting();
-        let waited = self.parts.host.uptime().saturating_sub(self.last_commands);
-        let is_busy = under_way >= self.parts.engine.config.busy_steps && waited < COMMANDS_WAIT_MAX;
-        is_busy.then(|| COMMANDS_WAIT_MAX - waited)
+        self.intake.wait(self.under_way(), self.parts.host.uptime())
     }
 
     fn since_checkpoint(&self) -> Duration {
@@ -262,14 +261,16 @@ impl Lane {
         Live { seq: self.parts.appender.seq(), now }
     }
 
-    fn apply_commands(&mut self, batch: &[crate::log::Record]) -> Result<(), LaneEnd> {
+    /// Applies commands that were fed, at most so many. How many there were.
+    fn apply_commands(&mut self, limit: usize) -> Result<usize, LaneEnd> {
         let now = self.now();
         let live = self.live(now);
-        self.last_commands = self.parts.host.uptime();
-        for record in batch {
-            self.parts.engine.apply_record(record, Some(live))?;
+        let commands = self.intake.take(limit, self.parts.host.uptime());
+        let taken = commands.len();
+        for record in commands {
+            self.parts.engine.apply_record(&record, Some(live))?;
         }
-        Ok(())
+        Ok(taken)
     }
 
     /// Whether there is room for what comes due.
