@@ -144,7 +144,9 @@ impl Subject {
             .env("BENCH_APP", &self.make.name)
             .env("SAKIA_BROKERS", &self.brokers)
             .env("SAKIA_STATE_DIR", self.state(number))
-            .env("NO_COLOR", "1");
+            .env("NO_COLOR", "1")
+            // Behind a backtrace the cause would not be in the end of its log, which is what is shown.
+            .env("RUST_BACKTRACE", "0");
         for (name, value) in &self.make.variables {
             command.env(name, value.replace("{process}", &number.to_string()));
         }

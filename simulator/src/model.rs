@@ -139,7 +139,12 @@ impl Model {
     fn command(&mut self, record: &Record) -> Result<(), String> {
         let at = u64::try_from(record.timestamp_ms).unwrap_or(0);
         let mut started = None;
+        self.notes.record(record);
         let actions = match command::decode(record.key.as_ref(), record.value.as_ref(), &record.headers) {
+            Ok(Incoming::Command(command)) if !self.owns(&command.to) => {
+                self.pass_on(record, &command.to);
+                Vec::new()
+            }
             Ok(Incoming::Command(command)) => {
                 let found = instance_in(&self.tables.rows, &command.to);
                 self.notes.command(&command, found);
@@ -154,6 +159,21 @@ impl Model {
             Some(key) => Err(format!("command {} starts {key}, which is not there after it", record.offset)),
             None => Ok(()),
         }
+    }
+
+    fn lane_of(&self, key: &InstanceKey) -> i32 {
+        partition_for(key.id.as_bytes(), self.config.partitions)
+    }
+
+    fn owns(&self, key: &InstanceKey) -> bool {
+        self.lane_of(key) == self.config.partition
+    }
+
+    /// A command that came to the wrong lane leaves for the right one as it is.
+    fn pass_on(&mut self, record: &Record, to: &InstanceKey) {
+        let (topic, partition) = (self.config.topics.commands.to_string(), self.lane_of(to));
+        let Record { key, value, headers, .. } = record.clone();
+        self.outgoing.push(Outgoing { topic, partition, key, value, headers });
     }
 
     fn facts(&mut self, record: &JournalRecord) {

@@ -2,6 +2,7 @@
 //! sides and shows nowhere. What is told here comes from the commands that the log holds, from what left the lanes,
 //! and from what the code of the workflows saw.
 
+use crate::client::NONSENSE;
 use crate::lanes::{APP, partition_for};
 use crate::model::Model;
 use crate::program::{EARLY, OUT, SENT};
@@ -15,6 +16,7 @@ use sakia::core::ids::InstanceKey;
 use sakia::core::input::{Command, CommandAsk, ReplyTo, Waiter};
 use sakia::core::state::{Instance, Status};
 use sakia::lane::Topics;
+use sakia::log::Record;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the log holds about the instances of a lane, noted while its model follows it.
@@ -28,6 +30,8 @@ pub(crate) struct Notes {
     questions: BTreeMap<Bytes, Question>,
     /// What they were told, by correlation.
     answers: BTreeMap<Bytes, Vec<Told>>,
+    /// Values of records that are no commands, and how often each became a dead letter.
+    nonsense: BTreeMap<Bytes, usize>,
     /// Values of the records that left for the topic `out`, by key, in order.
     sent: BTreeMap<Bytes, Vec<Bytes>>,
 }
@@ -50,6 +54,13 @@ enum Owed {
 }
 
 impl Notes {
+    /// A record of the commands topic is about to be applied.
+    pub(crate) fn record(&mut self, record: &Record) {
+        if let Some(value) = record.value.as_ref().filter(|value| value.starts_with(NONSENSE.as_bytes())) {
+            self.nonsense.insert(value.clone(), 0);
+        }
+    }
+
     /// A command is about to be applied, to this instance if there is one.
     pub(crate) fn command(&mut self, command: &Command, found: Option<&Instance>) {
         let is_running = found.is_some_and(|instance| !instance.status.has_ended());
@@ -80,12 +91,15 @@ impl Notes {
 
     /// These records have left the lane.
     pub(crate) fn left(&mut self, records: &[Outgoing]) {
-        let replies = Topics::of(APP).replies;
+        let Topics { replies, dlq, .. } = Topics::of(APP);
         for record in records {
             let key = record.key.clone().unwrap_or_default();
             if *record.topic == *replies {
                 let told = (record.headers.clone(), record.value.clone());
                 self.answers.entry(key).or_default().push(told);
+            } else if *record.topic == *dlq {
+                let letters = record.value.as_ref().and_then(|value| self.nonsense.get_mut(value));
+                letters.into_iter().for_each(|count| *count += 1);
             } else if record.topic == OUT.name() {
                 self.sent.entry(key).or_default().push(record.value.clone().unwrap_or_default());
             }
@@ -135,6 +149,14 @@ impl Notes {
         }
         match self.answers.keys().find(|correlation| !self.questions.contains_key(*correlation)) {
             Some(correlation) => Err(format!("{correlation:?} was told something and had asked nothing")),
+            None => Ok(()),
+        }
+    }
+
+    /// Each record that is no command became one dead letter.
+    fn are_letters(&self) -> Result<(), String> {
+        match self.nonsense.iter().find(|(_, count)| **count != 1) {
+            Some((value, count)) => Err(format!("{value:?} is no command, and left as {count} dead letters")),
             None => Ok(()),
         }
     }
@@ -220,6 +242,7 @@ pub(crate) fn at_end(models: &[Model]) -> Result<(), String> {
     for model in models {
         model.notes.are_answered(model)?;
         model.notes.are_cancelled(model)?;
+        model.notes.are_letters()?;
         for (key, result) in model.completed() {
             let trace = trace_of(result)?;
             model.notes.are_received(key, &trace)?;

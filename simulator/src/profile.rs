@@ -19,6 +19,8 @@ pub(crate) struct Profile {
     pub(crate) end_late: u32,
     /// The coordinator of an id takes seconds to fence it.
     pub(crate) slow_fence: u32,
+    /// A commit is under way for so long that the one behind it could overtake it.
+    pub(crate) slow_end: u32,
     /// An append is refused or its acknowledgement is lost.
     pub(crate) append_lost: u32,
     /// A write to a disk fails.
@@ -59,7 +61,7 @@ impl Profile {
         let mut some = |one_in: u32, most: u32| if rng.u32(0..one_in) == 0 { rng.u32(1..=most) } else { 0 };
         let (request_lost, answer_lost, append_lost) = (some(3, 40), some(3, 40), some(3, 40));
         let (end_late, disk_full, feed_again) = (some(3, 700), some(6, 60), some(4, 300));
-        let (slow_fence, disk_unreadable) = (some(3, 600), some(6, 8));
+        let (slow_fence, slow_end, disk_unreadable) = (some(3, 600), some(4, 300), some(6, 8));
         let (crash, stop, calm_moves) = (some(2, 12), some(2, 12), some(2, 15));
         // Now and then a storm, in which take-overs overtake each other.
         let storm = some(2, 200);
@@ -78,6 +80,7 @@ impl Profile {
             answer_lost,
             end_late,
             slow_fence,
+            slow_end,
             append_lost,
             disk_full,
             disk_unreadable,
@@ -110,7 +113,7 @@ impl Profile {
     /// What hurts only when several kinds of bad luck meet would be rare. So some days are made for that.
     fn concentrate(&mut self, rng: &mut Rng) {
         let millis = Duration::from_millis;
-        match rng.u32(0..9) {
+        match rng.u32(0..10) {
             // Commits that come again, to a transaction that is being written.
             0 => {
                 (self.end_late, self.crash, self.permits) = (rng.u32(200..=700), rng.u32(0..=4), 2);
@@ -144,6 +147,8 @@ impl Profile {
                 (self.request_lost, self.answer_lost, self.append_lost) = (0, 0, 0);
                 (self.commit_interval, self.jump, self.chaos_events) = (millis(1), millis(1_000), 1_500);
             }
+            // Commits that take long, each while the next checkpoint is written.
+            5 => (self.slow_end, self.permits, self.commit_interval) = (500, 2, millis(rng.u64(1..=30))),
             _ => {}
         }
         self.chaos_events = self.chaos_events.max(rng.u32(150..=600));

@@ -44,6 +44,8 @@ const FAULTS: &[&str] = &[
     "compaction takes",
     "hits: true",
     "may come once more",
+    "that is none",
+    "by a wrong partitioner",
 ];
 
 impl Sweep {

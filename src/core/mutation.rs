@@ -69,6 +69,10 @@ mutations! {
     JournalCommitted,
     /// The changelog is read uncommitted.
     ChangelogUncommitted,
+    /// A record that is no command is stepped over.
+    LetterLost,
+    /// A command that came to the wrong lane is applied there.
+    AstrayApplied,
     /// A row that could not be read is taken for one that is not there.
     ReadFailureIgnored,
     /// An instance is parked because its history could not be read.

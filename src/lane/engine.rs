@@ -35,9 +35,11 @@ impl Engine {
         }
         let at = Millis::try_from(record.timestamp_ms).unwrap_or(0);
         let actions = match command::decode(record.key.as_ref(), record.value.as_ref(), &record.headers) {
+            Err(_) if mutated(Mutation::LetterLost) => Vec::new(),
             Err((code, text)) => self.machine.reject(at, code, text),
             Ok(Incoming::Command(command))
-                if self.config.lane_of(&command.to.id) != self.config.partition =>
+                if self.config.lane_of(&command.to.id) != self.config.partition
+                    && !mutated(Mutation::AstrayApplied) =>
             {
                 self.pass_on(record, &command.to.id);
                 Vec::new()

@@ -1,6 +1,6 @@
 //! The fenced append on the simulated Kafka.
 
-use super::{Unclear, ask_until_free, lost};
+use super::{Unclear, ask_until_free, dawdle, lost};
 use crate::broker::Place;
 use crate::host::SimHost;
 use crate::task::Pause;
@@ -49,6 +49,7 @@ impl SimJournal {
 
 /// Commits; librdkafka asks a few times within one call before it gives up. Whether a request may come once more.
 pub(super) fn commit(host: &SimHost, id: &Arc<str>, epoch: u32) -> Result<Committed, LogError> {
+    dawdle(host, |profile| profile.slow_end, 1_000);
     let mut committed = Committed::Once;
     for _ in 0..3 {
         {

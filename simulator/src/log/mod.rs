@@ -7,6 +7,7 @@ mod reader;
 
 use crate::broker::{Place, Refusal};
 use crate::host::SimHost;
+use crate::profile::Profile;
 use crate::task::Pause;
 use crate::world::World;
 use checkpoints::SimCheckpoints;
@@ -73,6 +74,16 @@ fn ask_until_free<T>(
     }
 }
 
+/// Lets a request be under way for up to so many milliseconds, so often per mille.
+fn dawdle(host: &SimHost, often: fn(&Profile) -> u32, most_ms: u64) {
+    let slow = {
+        let mut world = host.sim.world();
+        let often = often(&world.profile);
+        world.fault(often).then(|| Duration::from_millis(world.rng.u64(1..most_ms)))
+    };
+    host.sleep(slow.unwrap_or_default());
+}
+
 fn unavailable(what: &str) -> LogError {
     LogError::Unavailable(format!("{what}: no answer"))
 }
@@ -97,12 +108,7 @@ impl Log for SimLog {
         let ids = ["journal", "a", "b"]
             .map(|role| Arc::<str>::from(format!("{}-{}-{role}", names.app, names.partition)));
         for at in order {
-            let slow = {
-                let mut world = self.host.sim.world();
-                let slow = world.profile.slow_fence;
-                world.fault(slow).then(|| Duration::from_millis(world.rng.u64(1..3_000)))
-            };
-            self.host.sleep(slow.unwrap_or_default());
+            dawdle(&self.host, |profile| profile.slow_fence, 3_000);
             let bump = match at {
                 0 => !mutated(Mutation::FenceCheckpointsOnly) && !mutated(Mutation::FactEpochIgnored),
                 _ => !mutated(Mutation::FenceJournalOnly),
